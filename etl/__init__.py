@@ -1,0 +1,1 @@
+"""Keeps the run history of Assistants-style threads in Postgres."""

@@ -1,0 +1,148 @@
+"""`runtide sync`: copy what is new or still open."""
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl.cli.options import settings_of
+from etl.cli.progress import bar, lines, silence
+from etl.cli.terminal import complain, say, show_table
+from etl.cli.threads import SourceName
+from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.run import ThreadId
+
+if TYPE_CHECKING:
+    from etl.config import Settings
+    from etl.wiring import Watch
+
+EXIT_CODES = {
+    Outcome.SUCCEEDED: 0,
+    Outcome.FAILED: 1,
+    Outcome.PARTIAL: 3,
+    Outcome.INTERRUPTED: 130,
+}
+MOST_ERRORS_SHOWN = 10
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this family."""
+    app.command()(sync)
+
+
+def sync(
+    context: typer.Context,
+    source: SourceName = None,
+    thread: Annotated[
+        str | None, typer.Option(help="Only this tracked thread.", metavar="ID")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print nothing but errors.")
+    ] = False,
+) -> int:
+    """Copy what is new or still open in the tracked threads."""
+    settings = settings_of(context)
+    watch = silence if as_json or quiet else watcher_for(settings, source)
+    report = run(settings, source, thread, watch)
+    if as_json:
+        say(json.dumps(as_json_object(report)))
+    else:
+        show_report(report, quiet=quiet)
+    return EXIT_CODES[report.outcome]
+
+
+def run(
+    settings: "Settings",
+    source: str | None,
+    thread: str | None,
+    watch: "Watch",
+) -> SyncReport:
+    """Sync, and end early but in order where somebody asks for it."""
+    from etl import wiring  # noqa: PLC0415  # slow to import
+
+    with stop_on_signals() as stop:
+        return wiring.run_sync(
+            settings,
+            source=source,
+            thread=ThreadId(thread) if thread else None,
+            watch=watch,
+            stop=stop,
+        )
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT ends at once."""
+    stop = threading.Event()
+
+    def ask(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {
+        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def watcher_for(settings: "Settings", source: str | None) -> "Watch":
+    """A progress bar at a terminal, plain lines in a pipe."""
+    budget = sum(each.requests_per_minute for each in settings.sources(source))
+    if sys.stdout.isatty():
+        return partial(bar, requests_per_minute=budget)
+    return lines
+
+
+def as_json_object(report: SyncReport) -> dict[str, Any]:
+    """The report as `sync --json` prints it; the README lists its keys."""
+    return asdict(report) | {
+        "outcome": report.outcome.value,
+        "seconds": round(report.seconds, 3),
+    }
+
+
+def show_report(report: SyncReport, *, quiet: bool) -> None:
+    """Print the figures, and what failed."""
+    if not quiet:
+        headings = ["outcome", "threads", "failed", "read", "created", "updated"]
+        headings += ["unchanged", "rejects", "requests", "seconds"]
+        row = (
+            report.outcome.value,
+            report.threads,
+            report.threads_failed,
+            report.runs_read,
+            report.runs_created,
+            report.runs_updated,
+            report.runs_unchanged,
+            report.rejects,
+            report.requests,
+            round(report.seconds, 2),
+        )
+        show_table(headings, [row])
+    for failure in report.errors[:MOST_ERRORS_SHOWN]:
+        complain(sentence(failure))
+    if len(report.errors) > MOST_ERRORS_SHOWN:
+        more = len(report.errors) - MOST_ERRORS_SHOWN
+        complain(f"… and {more:,} more; `runtide threads` shows them all.")
+
+
+def sentence(failure: Failure) -> str:
+    """One failure on one line."""
+    place = failure.source
+    if failure.thread is not None:
+        place += f", thread {failure.thread}"
+    return f"{place}: {failure.message}"

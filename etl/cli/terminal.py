@@ -1,0 +1,65 @@
+"""What people look at: tables, sentences, and nothing on standard output but results."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+
+def complain(sentence: str) -> None:
+    """Say on standard error what went wrong."""
+    print(f"runtide: {sentence}", file=sys.stderr)
+
+
+def say(sentence: str = "") -> None:
+    """Say one line."""
+    print(sentence)
+
+
+def show_table(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = ""
+) -> None:
+    """Print a table: numbers to the right, texts to the left."""
+    body = [list(row) for row in rows]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    table = Table(
+        box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False
+    )
+    for place, heading in enumerate(headings):
+        is_number = body and all(isinstance(row[place], int | float) for row in body)
+        table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(escape(in_words(value)) for value in row))
+    console.print(table)
+
+
+def in_words(value: object) -> str:
+    """One value as a person reads it."""
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.2f}"
+        case _:
+            return str(value)
+
+
+def ago(moment: datetime | None, *, now: datetime) -> str:
+    """How long ago something was, in its largest unit."""
+    if moment is None:
+        return "never"
+    seconds = int((now - moment).total_seconds())
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
+        if seconds >= unit:
+            return f"{seconds // unit} {name} ago"
+    return f"{max(seconds, 0)} s ago"

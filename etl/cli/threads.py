@@ -1,0 +1,157 @@
+"""`runtide track`, `untrack` and `threads`: which threads are copied."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from etl.cli.options import settings_of
+from etl.cli.terminal import say, show_table
+from etl.domain.errors import ConfigError
+from etl.domain.run import ThreadId
+
+if TYPE_CHECKING:
+    from etl.config import Settings
+
+AT_ONCE = 10_000
+
+SourceName = Annotated[
+    str | None, typer.Option("--source", help="The source, if there are several.")
+]
+IdFile = Annotated[
+    Path | None,
+    typer.Option("--file", help="A file with one id a line; - is standard input."),
+]
+ThreadIds = Annotated[
+    list[str] | None, typer.Argument(metavar="THREAD_ID…", show_default=False)
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this family."""
+    app.command()(track)
+    app.command()(untrack)
+    app.command()(threads)
+
+
+def track(
+    context: typer.Context,
+    thread_ids: ThreadIds = None,
+    source: SourceName = None,
+    file: IdFile = None,
+) -> None:
+    """Begin copying threads."""
+    from etl.load import threads as registry  # noqa: PLC0415  # slow to import
+
+    ids = read_ids(thread_ids, file)
+    added = _in_registry(settings_of(context), source, registry.track, ids)
+    known = len(ids) - added
+    say(f"{added:,} threads tracked" + (f", {known:,} were already." if known else "."))
+
+
+def untrack(
+    context: typer.Context,
+    thread_ids: ThreadIds = None,
+    source: SourceName = None,
+    file: IdFile = None,
+) -> None:
+    """Stop copying threads; their runs stay."""
+    from etl.load import threads as registry  # noqa: PLC0415
+
+    ids = read_ids(thread_ids, file)
+    removed = _in_registry(settings_of(context), source, registry.untrack, ids)
+    unknown = len(ids) - removed
+    say(
+        f"{removed:,} threads untracked; their runs stay"
+        + (f"; {unknown:,} were not tracked." if unknown else ".")
+    )
+
+
+def threads(context: typer.Context, source: SourceName = None) -> None:
+    """List the tracked threads."""
+    from etl import wiring  # noqa: PLC0415
+    from etl.load.overview import threads_overview  # noqa: PLC0415
+
+    headings = ["source", "thread", "runs", "last run", "last pass", "error"]
+    with wiring.ready_database(settings_of(context)) as engine:
+        rows = (
+            (
+                t.source,
+                t.thread_id,
+                t.runs_seen,
+                t.last_run_at,
+                t.last_pass_at,
+                t.last_error,
+            )
+            for t in threads_overview(engine, source)
+        )
+        show_rows(headings, rows)
+
+
+def show_rows(headings: list[str], rows: Iterator[tuple[object, ...]]) -> None:
+    """Print a table at a terminal, tab-separated lines in a pipe."""
+    if sys.stdout.isatty():
+        show_table(headings, rows)
+        return
+    say("\t".join(headings))
+    for row in rows:
+        say("\t".join("" if value is None else str(value) for value in row))
+
+
+def read_ids(given: list[str] | None, file: Path | None) -> list[ThreadId]:
+    """The distinct thread ids of the command line and the file, blanks left out."""
+    lines = list(given or [])
+    if file is not None:
+        lines += _read_lines(file)
+    ids = dict.fromkeys(ThreadId(line.strip()) for line in lines if line.strip())
+    if not ids:
+        raise ConfigError(
+            "No thread id is given; name some, or a file of them with --file."
+        )
+    for thread_id in ids:
+        _check_id(thread_id)
+    return list(ids)
+
+
+def _check_id(thread_id: ThreadId) -> None:
+    if not thread_id.isprintable() or len(thread_id) > MOST_CHARACTERS:
+        raise ConfigError(
+            f"{thread_id[:40]!r} is no thread id: it holds control characters or more"
+            f" than {MOST_CHARACTERS} characters. Nothing was changed."
+        )
+
+
+MOST_CHARACTERS = 256
+
+
+def _read_lines(file: Path) -> list[str]:
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 text: {error}.") from error
+    return text.splitlines()
+
+
+def _in_registry(
+    settings: "Settings",
+    source: str | None,
+    change: Callable[[Any, Any, list[ThreadId]], int],
+    ids: list[ThreadId],
+) -> int:
+    """Change the registry for one source, ten thousand ids at a time."""
+    from etl import wiring  # noqa: PLC0415
+
+    chosen = settings.sources(source)
+    if len(chosen) > 1:
+        names = ", ".join(each.name for each in chosen)
+        raise ConfigError(f"There are several sources ({names}); name one with --source.")
+    with wiring.ready_database(settings) as engine:
+        [source_id] = wiring.source_ids(engine, chosen)
+        return sum(
+            change(engine, source_id, ids[at : at + AT_ONCE])
+            for at in range(0, len(ids), AT_ONCE)
+        )

@@ -1,0 +1,55 @@
+"""The error tree: each class is named for what the caller should do.
+
+SyncError                    catch only at an entry point
+├── RetryableError           the same call may work later
+├── ThreadMissingError       skip this thread; one 404 proves nothing
+├── RefusedError             the server will not answer this request; end this pass
+├── ContractError            the server broke its own rules; end this pass
+├── StoppedError             somebody asked to stop; end quietly
+├── SourceUnavailableError   end this source
+├── DatabaseError            the database cannot be used; end the sync
+│   └── SchemaError          the schema is missing, older or newer than the program
+└── ConfigError              a person must act
+
+A message is one sentence for a person: what happened, where, and what to do.
+"""
+
+
+class SyncError(Exception):
+    """Catch only at an entry point."""
+
+
+class RetryableError(SyncError):
+    """The same call may work later."""
+
+
+class ThreadMissingError(SyncError):
+    """The server does not know this thread; one such answer proves nothing."""
+
+
+class RefusedError(SyncError):
+    """The server will not answer this request; the same call will not work later."""
+
+
+class ContractError(SyncError):
+    """The server broke its own rules; this pass cannot go on."""
+
+
+class StoppedError(SyncError):
+    """Somebody asked the sync to stop."""
+
+
+class SourceUnavailableError(SyncError):
+    """Nothing more can be had from this source in this sync."""
+
+
+class DatabaseError(SyncError):
+    """The database cannot be reached or used."""
+
+
+class SchemaError(DatabaseError):
+    """The schema is missing, older or newer than the program."""
+
+
+class ConfigError(SyncError):
+    """The configuration or the command line is wrong; a person must act."""

@@ -1,0 +1,42 @@
+"""How a sync ended, and the figures it reports."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Outcome(Enum):
+    """How a sync ended; the value stands in the ledger."""
+
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One thread that failed, or a whole source where `thread` is None."""
+
+    source: str
+    thread: str | None
+    message: str
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncReport:
+    """The figures of one sync, counted while it works."""
+
+    sync_id: int
+    outcome: Outcome = Outcome.SUCCEEDED
+    threads: int = 0
+    threads_failed: int = 0
+    pages: int = 0
+    requests: int = 0
+    retries: int = 0
+    runs_read: int = 0
+    runs_created: int = 0
+    runs_updated: int = 0
+    runs_unchanged: int = 0
+    rejects: int = 0
+    seconds: float = 0.0
+    errors: list[Failure] = field(default_factory=list)

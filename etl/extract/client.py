@@ -1,0 +1,135 @@
+"""One source's HTTP: paced, patient, and silent about its key."""
+
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from etl.domain.errors import SourceUnavailableError, SyncError
+from etl.domain.run import Instant
+from etl.extract.budget import Budget
+from etl.extract.failures import failure_of
+from etl.extract.retry import AnswerError, RetryPolicy
+
+TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+
+class ApiKey:
+    """A secret that does not show itself in any text."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+
+    def __repr__(self) -> str:
+        return "ApiKey(…)"
+
+    def header(self) -> str:
+        """The value of the Authorization header."""
+        return f"Bearer {self._secret}"
+
+    def redact(self, text: str) -> str:
+        """Take the key out of what a server may have said back."""
+        return text.replace(self._secret, "[API key]")
+
+
+@dataclass
+class Traffic:
+    """What a source's client has done; one writer at a time."""
+
+    requests: int = 0
+    retries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, *, attempt: int) -> None:
+        """Count one attempt; the second and later ones of a request are retries."""
+        with self._lock:
+            self.requests += 1
+            self.retries += attempt > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The body of a 200, and when its request was sent."""
+
+    body: bytes
+    sent_at: Instant
+
+
+class Client:
+    """GET requests against one source, shared by its workers."""
+
+    def __init__(
+        self,
+        http: httpx.Client,
+        *,
+        api_key: ApiKey | None,
+        budget: Budget,
+        policy: RetryPolicy,
+        now: Callable[[], Instant],
+        sleep: Callable[[float], None],
+    ) -> None:
+        self.traffic = Traffic()
+        self._http = http
+        self._key = api_key
+        self._budget = budget
+        self._policy = policy
+        self._now = now
+        self._sleep = sleep
+        self._answered = False
+
+    def ask(self, path: str, query: Mapping[str, str | int]) -> Answer:
+        """Fetch one path until it answers, or until patience ends.
+
+        Raises the SyncError that says what to do: RetryableError once patience
+        has ended, SourceUnavailableError, ThreadMissingError or RefusedError.
+        """
+        loop = self._policy.retrying(answered=self._answered, sleep=self._sleep)
+        try:
+            for attempt in loop:
+                with attempt:
+                    return self._attempt(path, query, attempt.retry_state.attempt_number)
+        except _UnreachableError as error:
+            raise SourceUnavailableError(str(error)) from error
+        raise AssertionError  # tenacity returns or raises
+
+    def _attempt(self, path: str, query: Mapping[str, str | int], number: int) -> Answer:
+        self._budget.spend()
+        self.traffic.count(attempt=number)
+        headers = {"Authorization": self._key.header()} if self._key else {}
+        sent_at = self._now()
+        try:
+            response = self._http.get(path, params=query, headers=headers)
+        except httpx.TransportError as error:
+            raise self._silence(error) from error
+        except httpx.HTTPError as error:  # a body that cannot be decoded
+            raise AnswerError(f"the answer cannot be read: {error}") from error
+        self._answered = True
+        if response.status_code != httpx.codes.OK:
+            raise self._redacted(failure_of(response))
+        return Answer(response.content, sent_at)
+
+    def _silence(self, error: httpx.TransportError) -> SyncError:
+        """Name the lack of an answer."""
+        place = self._http.base_url.copy_with(userinfo=b"")
+        if isinstance(error, httpx.ConnectError):
+            if isinstance(error.__context__, ssl.SSLError) or "SSL" in str(error):
+                return SourceUnavailableError(f"{place} has no valid certificate: {error}")
+            return _UnreachableError(f"{place} cannot be reached: {_plain(error)}")
+        return AnswerError(f"{place} did not answer: {_plain(error)}")
+
+    def _redacted(self, error: SyncError) -> SyncError:
+        if self._key:
+            error.args = (self._key.redact(str(error)),)
+        return error
+
+
+class _UnreachableError(AnswerError):
+    """No connection could be made: the whole source is out of reach."""
+
+
+def _plain(error: httpx.TransportError) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,96 @@
+"""From an HTTP answer to the error that says what to do about it."""
+
+import json
+from typing import Any
+
+import httpx
+
+from etl.domain.errors import (
+    RefusedError,
+    SourceUnavailableError,
+    SyncError,
+    ThreadMissingError,
+)
+from etl.extract.retry import AnswerError, asked_wait
+
+LONGEST_MESSAGE = 300
+
+BILLING_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "organization_spend_limit_exceeded",
+        "project_spend_limit_exceeded",
+        "organization_usage_limit_exceeded",
+    }
+)
+"""429 codes after which waiting is useless (WIRE: errors and limits)."""
+
+PASSING_STATUSES = frozenset({408, 409, 429})
+
+
+def failure_of(response: httpx.Response) -> SyncError:
+    """Name an answer that is not a page, by what the caller should do."""
+    said = describe(response)
+    status = response.status_code
+    if status in {401, 403}:
+        return SourceUnavailableError(f"the server refuses the API key: {said}")
+    if status == httpx.codes.NOT_FOUND:
+        return ThreadMissingError(f"the server does not know this thread: {said}")
+    if status == httpx.codes.TOO_MANY_REQUESTS and _code(response) in BILLING_CODES:
+        return SourceUnavailableError(f"the account may not spend more: {said}")
+    if _may_pass(response):
+        return AnswerError(f"the server failed: {said}", wait=asked_wait(response.headers))
+    if response.is_redirect:
+        place = httpx.URL(response.headers.get("location", "")).host or "elsewhere"
+        return RefusedError(
+            f"the server redirects to {place}, which is not followed: {said}"
+        )
+    return RefusedError(f"the server refuses the request: {said}")
+
+
+def describe(response: httpx.Response) -> str:
+    """Status, the server's own message and its request id, on one line."""
+    facts = f"HTTP {response.status_code}"
+    message = _message(response)
+    request_id = response.headers.get("x-request-id")
+    if message:
+        facts += f" {message}"
+    if request_id:
+        facts += f" (request id {request_id})"
+    return facts
+
+
+def _may_pass(response: httpx.Response) -> bool:
+    told = response.headers.get("x-should-retry")
+    if told in {"true", "false"}:
+        return bool(told == "true")
+    return response.status_code in PASSING_STATUSES or response.is_server_error
+
+
+def _error_object(response: httpx.Response) -> Any:
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return body.get("error", body) if isinstance(body, dict) else body
+
+
+def _code(response: httpx.Response) -> Any:
+    error = _error_object(response)
+    return error.get("code") if isinstance(error, dict) else None
+
+
+def _message(response: httpx.Response) -> str:
+    """Find the sentence in OpenAI's envelope, FastAPI's, problem+json or plain text."""
+    error = _error_object(response)
+    if isinstance(error, dict):
+        told = next(
+            (error[key] for key in ("message", "detail", "title") if error.get(key)),
+            error,
+        )
+    else:
+        told = error if error is not None else response.text
+    text = told if isinstance(told, str) else json.dumps(told)
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}…"

@@ -1,0 +1,1 @@
+"""Runs into Postgres: tables, statements, copy, store, threads, embedded Postgres."""

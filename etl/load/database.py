@@ -1,0 +1,83 @@
+"""The door to Postgres: one engine, and errors that a person can act on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+
+from etl.domain.errors import ConfigError, DatabaseError
+
+OLDEST_SERVER = 15
+CONNECT_SECONDS = 10
+SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
+
+
+def parse_url(text: str) -> URL:
+    """Read a database URL; raises ConfigError where it is not one for Postgres."""
+    try:
+        url = make_url(text)
+    except (sa.exc.ArgumentError, ValueError) as error:
+        raise ConfigError(
+            "The database URL cannot be read; write it as postgresql://user@host/name."
+        ) from error
+    if url.drivername not in SCHEMES:
+        raise ConfigError(
+            f"The database URL begins with {url.drivername}://, but runtide needs"
+            " Postgres; write it as postgresql://user@host/name."
+        )
+    return url.set(drivername="postgresql+psycopg")
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """Open an engine and close what it opened."""
+    engine = sa.create_engine(
+        parse_url(url),
+        pool_size=2,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "runtide",
+            "options": "-c timezone=UTC",
+        },
+    )
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def connected(engine: Engine) -> Iterator[Connection]:
+    """Lend one connection; every database error inside becomes a DatabaseError."""
+    with translated(engine.url), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn the driver's errors into sentences that name the server, never a password."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        raise _translate(error.orig, url) from error
+    except psycopg.Error as error:
+        raise _translate(error, url) from error
+
+
+def _translate(error: Any, url: URL) -> DatabaseError:
+    place = url.render_as_string(hide_password=True).replace("+psycopg", "")
+    said = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return DatabaseError(
+            f"The database user may not do this at {place}: {said}. Grant the right or"
+            " connect as the owner of the runtide schemas."
+        )
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return DatabaseError(
+            f"The database at {place} cannot be reached: {said}. Check that it runs and"
+            " that [database] url or RUNTIDE_DATABASE_URL is right."
+        )
+    return DatabaseError(f"The database at {place} refused: {said}.")

@@ -1,0 +1,52 @@
+"""The dictionaries of instructions and tool lists: each entry is written once."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+
+from etl.domain.run import Instructions, Run, ToolSet
+from etl.load.statements import ADD_INSTRUCTIONS, ADD_TOOLS
+
+MOST_REMEMBERED = 100_000
+
+
+class Dictionaries:
+    """Knows which entries are surely stored; memory is bounded by forgetting all."""
+
+    def __init__(self) -> None:
+        self._stored: set[UUID] = set()
+
+    def add(self, connection: Connection, runs: Iterable[Run]) -> set[UUID]:
+        """Write the entries that may be new; answer them for `remember`."""
+        texts: dict[UUID, Instructions] = {}
+        tool_sets: dict[UUID, ToolSet] = {}
+        for run in runs:
+            if run.instructions is not None:
+                texts[run.instructions.instructions_id] = run.instructions
+            if run.tool_set is not None:
+                tool_sets[run.tool_set.tool_set_id] = run.tool_set
+        new_texts = sorted(texts.keys() - self._stored)
+        new_tool_sets = sorted(tool_sets.keys() - self._stored)
+        _insert(connection, ADD_INSTRUCTIONS, [texts[key]._asdict() for key in new_texts])
+        rows = [row for key in new_tool_sets for row in _tool_rows(tool_sets[key])]
+        _insert(connection, ADD_TOOLS, rows)
+        return {*new_texts, *new_tool_sets}
+
+    def remember(self, stored: set[UUID]) -> None:
+        """Take note of what a committed batch has stored."""
+        if len(self._stored) + len(stored) > MOST_REMEMBERED:
+            self._stored.clear()
+        self._stored |= stored
+
+
+def _tool_rows(tool_set: ToolSet) -> list[dict[str, Any]]:
+    return [
+        {"tool_set_id": tool_set.tool_set_id, **tool._asdict()} for tool in tool_set.tools
+    ]
+
+
+def _insert(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(statement, rows)

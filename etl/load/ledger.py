@@ -1,0 +1,76 @@
+"""The ledger: one row per sync, counted up by every batch it commits."""
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from etl.domain.batch import Batch, Committed
+from etl.domain.outcome import SyncReport
+from etl.domain.run import Instant
+from etl.load.database import connected
+from etl.load.statements import microseconds
+from etl.load.tables import syncs
+
+
+def open_sync(engine: Engine, *, trigger: str) -> tuple[int, Instant]:
+    """Begin a row of the ledger; answer its id and the instant, by the database's clock."""
+    now = sa.func.clock_timestamp()
+    statement = (
+        sa.insert(syncs)
+        .values(trigger=trigger, started_at=now)
+        .returning(syncs.c.sync_id, microseconds(syncs.c.started_at))
+    )
+    with connected(engine) as connection, connection.begin():
+        sync_id, started_at = connection.execute(statement).one()
+    return sync_id, Instant(started_at)
+
+
+def count_up(
+    connection: Connection, sync_id: int, batch: Batch, committed: Committed
+) -> None:
+    """Add one batch to the sync's figures, in the batch's own transaction."""
+    ended = sum(part.completes for part in batch.increments) + len(batch.failures)
+    read = committed.created + committed.updated + committed.unchanged
+    figures = {
+        syncs.c.threads: ended,
+        syncs.c.threads_failed: len(batch.failures),
+        syncs.c.pages: committed.pages,
+        syncs.c.requests: batch.requests,
+        syncs.c.retries: batch.retries,
+        syncs.c.runs_read: read,
+        syncs.c.runs_created: committed.created,
+        syncs.c.runs_updated: committed.updated,
+        syncs.c.runs_unchanged: committed.unchanged,
+        syncs.c.rejects: committed.rejects,
+    }
+    moved = {column: column + added for column, added in figures.items() if added}
+    if moved:
+        statement = sa.update(syncs).where(syncs.c.sync_id == sync_id)
+        connection.execute(statement.values(moved))
+
+
+def close_sync(engine: Engine, report: SyncReport) -> None:
+    """End the row of the ledger with the figures of the report."""
+    statement = (
+        sa.update(syncs)
+        .where(syncs.c.sync_id == report.sync_id)
+        .values(
+            finished_at=sa.func.clock_timestamp(),
+            outcome=report.outcome.value,
+            threads=report.threads,
+            threads_failed=report.threads_failed,
+            requests=report.requests,
+            retries=report.retries,
+            error=_sentence(report),
+        )
+    )
+    with connected(engine) as connection, connection.begin():
+        connection.execute(statement)
+
+
+def _sentence(report: SyncReport) -> str | None:
+    if not report.errors:
+        return None
+    first = report.errors[0]
+    more = len(report.errors) - 1
+    place = f"{first.source}, thread {first.thread}" if first.thread else first.source
+    return f"{place}: {first.message}" + (f" (and {more} more)" if more else "")

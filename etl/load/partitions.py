@@ -1,0 +1,90 @@
+"""One partition of `runs` for each month, made before a batch needs it."""
+
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from etl.domain.run import SECOND, Instant
+
+FIRST_MONTH = date(2022, 1, 1)
+"""Before this no real run can have been created."""
+
+DAY = 86_400 * SECOND
+LOCK = 0x72756E73  # "runs"
+
+Month = date
+"""The first day of a month."""
+
+
+def month_of(created_at: Instant) -> Month:
+    """The month a run belongs to, in UTC."""
+    moment = datetime.fromtimestamp(created_at // SECOND, UTC)
+    return date(moment.year, moment.month, 1)
+
+
+class Partitions:
+    """Knows which months have their partition, and makes the missing ones.
+
+    An instant that no real run can have goes to the default partition; a month
+    that comes true later takes its rows from there.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[Month] = set()
+
+    def prepare(
+        self, connection: Connection, created: Iterable[Instant], *, now: Instant
+    ) -> None:
+        """Make the partitions that runs created at these instants need."""
+        latest = now + DAY
+        months = {month_of(instant) for instant in created if instant <= latest}
+        for month in sorted(months - self._known):
+            if month >= FIRST_MONTH:
+                _create(connection, month)
+            self._known.add(month)
+
+
+def _create(connection: Connection, month: Month) -> None:
+    """Make one partition in a transaction of its own.
+
+    A long query can hold the default partition; then the month's rows go there
+    for now, and are taken over when the partition is made in a later sync.
+    """
+    try:
+        with connection.begin():
+            connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
+            if not _exists(connection, month):
+                for statement in _statements(month):
+                    connection.execute(sa.text(statement))
+    except sa.exc.OperationalError as error:
+        if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise
+
+
+def _name(month: Month) -> str:
+    return f"run_history.runs_{month:%Y_%m}"
+
+
+def _exists(connection: Connection, month: Month) -> bool:
+    found = connection.scalar(sa.select(sa.func.to_regclass(_name(month))))
+    return found is not None
+
+
+def _statements(month: Month) -> list[str]:
+    name = _name(month)
+    end = date(month.year + month.month // 12, month.month % 12 + 1, 1)
+    low, high = f"'{month} 00:00+00'", f"'{end} 00:00+00'"
+    rest = "run_history.runs_default"
+    span = f"created_at >= {low} AND created_at < {high}"
+    moved = f"DELETE FROM {rest} WHERE {span} RETURNING *"  # noqa: S608
+    bounds = f"FOR VALUES FROM ({low}) TO ({high})"
+    return [
+        f"CREATE TABLE {name} (LIKE run_history.runs INCLUDING ALL)",
+        f"COMMENT ON TABLE {name} IS 'Runs created in {month:%Y-%m} (UTC).'",
+        f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved",  # noqa: S608
+        f"ALTER TABLE run_history.runs ATTACH PARTITION {name} {bounds}",
+    ]

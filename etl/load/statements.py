@@ -1,0 +1,139 @@
+"""The SQL of one batch, as values; the rules stand where the races are."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from etl.load.copying import OBSERVED, staging
+from etl.load.tables import instructions, rejects, runs, tools
+
+KEY = ["source_id", "run_id", "created_at"]
+
+
+def instant(microseconds: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """Microseconds since 1970 as timestamptz, exactly."""
+    epoch = sa.cast("epoch", sa.DateTime(timezone=True))
+    return epoch + microseconds * sa.text("interval '1 microsecond'")
+
+
+def microseconds(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+    """A timestamptz as microseconds since 1970, exactly."""
+    return sa.cast(sa.extract("epoch", moment) * 1_000_000, sa.BigInteger)
+
+
+def _staged(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    value = staging.c[column.name]
+    return instant(value) if isinstance(column.type, sa.DateTime) else value
+
+
+def upsert_runs() -> sa.Select[Any]:
+    """Move the staged runs into `runs`; count created and updated rows by thread.
+
+    The guard: an older reading never overwrites a newer one, and a row that has
+    not changed is not written.
+    """
+    read_at = instant(staging.c.read_at)
+    xid = sa.func.pg_current_xact_id()
+    reading = sa.select(
+        *map(_staged, OBSERVED), read_at, read_at, sa.bindparam("sync_id"), xid
+    )
+    statement = insert(runs).from_select(runs.c.keys(), reading)
+    new = statement.excluded
+    values = [column.name for column in OBSERVED if column.name not in KEY]
+    moved = [*values, "changed_at", "sync_id", "change_xid"]
+    guarded = statement.on_conflict_do_update(
+        index_elements=KEY,
+        set_={name: new[name] for name in moved},
+        where=(new.changed_at > runs.c.changed_at)
+        & sa.tuple_(*(runs.c[name] for name in values)).is_distinct_from(
+            sa.tuple_(*(new[name] for name in values))
+        ),
+    )
+    is_new = (runs.c.first_seen_at == runs.c.changed_at).label("is_new")
+    written = guarded.returning(runs.c.source_id, runs.c.thread_id, is_new).cte()
+    created = sa.func.count().filter(written.c.is_new)
+    return sa.select(
+        written.c.source_id,
+        written.c.thread_id,
+        created.label("created"),
+        (sa.func.count() - created).label("updated"),
+    ).group_by(written.c.source_id, written.c.thread_id)
+
+
+ADD_INSTRUCTIONS = insert(instructions).on_conflict_do_nothing()
+
+
+def _json(name: str) -> sa.ColumnElement[Any]:
+    """A parameter that is JSON text already."""
+    return sa.cast(sa.bindparam(name, type_=sa.Text), JSONB)
+
+
+ADD_TOOLS = (
+    insert(tools)
+    .values(parameters=_json("parameters"), settings=_json("settings"))
+    .on_conflict_do_nothing()
+)
+
+_reject = insert(rejects)
+ADD_REJECTS = _reject.on_conflict_do_update(
+    index_elements=["source_id", "thread_id", "payload_id"],
+    set_={
+        "reason": _reject.excluded.reason,
+        "last_seen_at": sa.func.greatest(
+            rejects.c.last_seen_at, _reject.excluded.last_seen_at
+        ),
+        "times_seen": rejects.c.times_seen + 1,
+    },
+)
+
+LOCK_THREADS = sa.text(
+    """
+    SELECT t.source_id, t.thread_id,
+           (extract(epoch FROM t.read_at) * 1000000)::bigint AS read_at
+    FROM run_sync.threads t
+    JOIN unnest(CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]))
+         AS wanted (source_id, thread_id) USING (source_id, thread_id)
+    ORDER BY t.source_id, t.thread_id
+    FOR UPDATE OF t
+    """
+)
+
+MOVE_THREADS = sa.text(
+    """
+    UPDATE run_sync.threads t
+    SET synced_through = n.synced_through,
+        synced_through_at = 'epoch'::timestamptz
+            + n.synced_through_at * interval '1 microsecond',
+        read_at = 'epoch'::timestamptz + n.read_at * interval '1 microsecond',
+        last_pass_at = CASE WHEN n.completes
+            THEN 'epoch'::timestamptz + n.read_at * interval '1 microsecond'
+            ELSE t.last_pass_at END,
+        last_run_at = greatest(t.last_run_at,
+            'epoch'::timestamptz + n.last_run_at * interval '1 microsecond'),
+        runs_seen = t.runs_seen + n.created,
+        consecutive_errors = CASE WHEN n.completes THEN 0
+            ELSE t.consecutive_errors END,
+        last_error = CASE WHEN n.completes THEN NULL ELSE t.last_error END
+    FROM unnest(
+        CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
+        CAST(:synced_through AS text[]), CAST(:synced_through_at AS bigint[]),
+        CAST(:read_at AS bigint[]), CAST(:completes AS boolean[]),
+        CAST(:last_run_at AS bigint[]), CAST(:created AS bigint[])
+    ) AS n (source_id, thread_id, synced_through, synced_through_at, read_at,
+            completes, last_run_at, created)
+    WHERE t.source_id = n.source_id AND t.thread_id = n.thread_id
+    """
+)
+
+NOTE_FAILURES = sa.text(
+    """
+    UPDATE run_sync.threads t
+    SET consecutive_errors = t.consecutive_errors + 1, last_error = n.message
+    FROM unnest(
+        CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
+        CAST(:messages AS text[])
+    ) AS n (source_id, thread_id, message)
+    WHERE t.source_id = n.source_id AND t.thread_id = n.thread_id
+    """
+)

@@ -1,0 +1,162 @@
+"""Schema `run_sync`: how it got here."""
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from etl.load.tables.columns import SYNC, column, count, identity, instant, metadata
+
+sources = Table(
+    "sources",
+    metadata,
+    identity("source_id", SmallInteger, "Short key used by all tables."),
+    column("name", Text, "The name in the configuration.", nullable=False, unique=True),
+    column("kind", Text, "The protocol it speaks.", nullable=False),
+    column("base_url", Text, "Its address when it was last used.", nullable=False),
+    schema=SYNC,
+    comment="Where runs come from: one row per configured source.",
+)
+
+
+def source_id(comment: str, **options: Any) -> Column[Any]:
+    """A column that points to `sources`."""
+    return Column(
+        "source_id",
+        SmallInteger,
+        ForeignKey(sources.c.source_id),
+        autoincrement=False,
+        comment=comment,
+        **options,
+    )
+
+
+threads = Table(
+    "threads",
+    metadata,
+    source_id("The source that is asked for the thread.", primary_key=True),
+    column("thread_id", Text, "The thread's id.", primary_key=True),
+    instant(
+        "tracked_at",
+        "When tracking began.",
+        nullable=False,
+        server_default=text("now()"),
+    ),
+    column(
+        "synced_through",
+        Text,
+        "The bookmark: the last run of the leading stretch of settled runs.",
+    ),
+    instant("synced_through_at", "When the bookmark's run was created."),
+    column(
+        "watched_run_ids",
+        ARRAY(Text),
+        "Stale open runs behind the bookmark, retrieved one by one.",
+        nullable=False,
+        server_default=text("'{}'"),
+    ),
+    instant(
+        "read_at",
+        "When the last page that was committed was asked for; always moves on. A"
+        " pass that began before it may not write.",
+    ),
+    instant("last_pass_at", "When the last complete pass read the thread's end."),
+    instant("last_run_at", "When the newest run seen was created."),
+    count("runs_seen", "Runs of the thread that were stored."),
+    column(
+        "consecutive_errors",
+        Integer,
+        "Passes that failed since the last complete one.",
+        nullable=False,
+        server_default=text("0"),
+    ),
+    column("last_error", Text, "What the last failed pass said; null after success."),
+    instant("missing_since", "When the server first said it does not know the thread."),
+    instant("gone_at", "When the thread was tombstoned."),
+    schema=SYNC,
+    comment="One row per tracked thread: its bookmark and its health.",
+)
+
+syncs = Table(
+    "syncs",
+    metadata,
+    identity("sync_id", BigInteger, "Counts syncs upward."),
+    instant(
+        "started_at",
+        "When the sync began.",
+        nullable=False,
+        server_default=text("now()"),
+    ),
+    instant("finished_at", "When it ended; null while it works or if it died."),
+    column("trigger", Text, "What started it.", nullable=False),
+    column("outcome", Text, "succeeded, partial, failed or interrupted."),
+    count("threads", "Threads whose pass ended, well or not."),
+    count("threads_failed", "Threads whose pass failed."),
+    count("pages", "Pages committed."),
+    count("requests", "HTTP attempts."),
+    count("retries", "Second and later attempts."),
+    count("runs_read", "Runs on the committed pages."),
+    count("runs_created", "Rows inserted."),
+    count("runs_updated", "Rows changed."),
+    count("runs_unchanged", "Runs whose row was already right."),
+    count("rejects", "Payloads quarantined."),
+    column("error", Text, "Why it failed, in a sentence."),
+    schema=SYNC,
+    comment="The ledger: one row per sync.",
+)
+
+rejects = Table(
+    "rejects",
+    metadata,
+    identity("reject_id", BigInteger, "Counts rejects upward."),
+    source_id("Where it was read.", nullable=False),
+    column("thread_id", Text, "The thread that was asked for.", nullable=False),
+    column("run_id", Text, "The run's id, if one could be read."),
+    column("payload", Text, "The payload as it came.", nullable=False),
+    column("payload_id", Uuid, "Digest of the payload.", nullable=False),
+    column("reason", Text, "Why it could not become a run.", nullable=False),
+    instant("first_seen_at", "When it was first read.", nullable=False),
+    instant("last_seen_at", "When it was last read.", nullable=False),
+    column(
+        "times_seen",
+        Integer,
+        "How often it was read.",
+        nullable=False,
+        server_default=text("1"),
+    ),
+    instant("replayed_at", "When a replay turned it into a run."),
+    UniqueConstraint("source_id", "thread_id", "payload_id"),
+    schema=SYNC,
+    comment="The quarantine: payloads that could not become runs.",
+)
+
+drift = Table(
+    "drift",
+    metadata,
+    source_id("Where it was seen.", primary_key=True),
+    column("path", Text, "The place in the payload.", primary_key=True),
+    column(
+        "kind",
+        Text,
+        "unknown_field, unknown_value or unexpected_type.",
+        primary_key=True,
+    ),
+    column("value", Text, "The value or type that is new.", primary_key=True),
+    column("example_run_id", Text, "A run that shows it."),
+    instant("first_seen_at", "When it was first seen.", nullable=False),
+    instant("last_seen_at", "When it was last seen.", nullable=False),
+    count("times_seen", "How many runs showed it."),
+    schema=SYNC,
+    comment="Fields, values and types that the schema does not know.",
+)

@@ -1,0 +1,145 @@
+"""Workers read threads side by side; what they find waits in a bounded outbox."""
+
+import queue
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from etl.domain.batch import Increment, PassFailure, TrackedThread
+from etl.domain.errors import SourceUnavailableError, StoppedError, SyncError
+from etl.domain.outcome import Failure
+from etl.sync.ports import SyncedSource
+from etl.sync.reading import read_thread
+
+MOST_PAGES_WAITING = 32
+MOST_RUNS_IN_A_BATCH = 2_000
+PATIENCE_SECONDS = 0.1
+"""How long a wait lasts before it looks whether somebody asked to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnded:
+    """A worker found no more threads, or fell over `error`, which is a defect."""
+
+    error: BaseException | None = None
+
+
+Item = Increment | PassFailure | Failure | WorkerEnded
+"""A `Failure` is one of a whole source."""
+
+
+class Outbox:
+    """The bounded queue between the workers and the loader."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._items: queue.Queue[Item] = queue.Queue(MOST_PAGES_WAITING)
+        self._stop = stop
+
+    def put(self, item: Item) -> None:
+        """Hand an item to the loader; raises StoppedError instead of waiting on."""
+        while True:
+            try:
+                return self._items.put(item, timeout=PATIENCE_SECONDS)
+            except queue.Full:
+                if self._stop.is_set():
+                    raise StoppedError("the sync was asked to stop") from None
+
+    def take(self) -> list[Item]:
+        """Wait for one item, then take what else is there, up to one batch."""
+        try:
+            items = [self._items.get(timeout=PATIENCE_SECONDS)]
+        except queue.Empty:
+            return []
+        runs = _runs_in(items[0])
+        while runs < MOST_RUNS_IN_A_BATCH:
+            try:
+                items.append(self._items.get_nowait())
+            except queue.Empty:
+                break
+            runs += _runs_in(items[-1])
+        return items
+
+
+def _runs_in(item: Item) -> int:
+    return len(item.payloads) if isinstance(item, Increment) else 0
+
+
+class _Threads:
+    """An iterator of threads that several workers may share."""
+
+    def __init__(self, threads: Iterator[TrackedThread]) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def close(self) -> bool:
+        """Give out no more; answer whether this call was the one that closed it."""
+        with self._lock:
+            was_open, self._closed = not self._closed, True
+        return was_open
+
+    def __iter__(self) -> Iterator[TrackedThread]:
+        while True:
+            with self._lock:
+                thread = None if self._closed else next(self._threads, None)
+            if thread is None:
+                return
+            yield thread
+
+
+def start_workers(
+    synced: SyncedSource, outbox: Outbox, stop: threading.Event
+) -> list[threading.Thread]:
+    """Start the workers of one source; each ends by putting a WorkerEnded."""
+    threads = _Threads(synced.threads)
+    workers = [
+        threading.Thread(
+            target=_work,
+            args=(synced, threads, outbox, stop),
+            name=f"{synced.name}-{number}",
+            daemon=True,
+        )
+        for number in range(synced.workers)
+    ]
+    for worker in workers:
+        worker.start()
+    return workers
+
+
+def _work(
+    synced: SyncedSource, threads: _Threads, outbox: Outbox, stop: threading.Event
+) -> None:
+    ended = WorkerEnded()
+    try:
+        for thread in threads:
+            if stop.is_set():
+                break
+            _read(thread, synced, threads, outbox)
+    except StoppedError:
+        pass
+    except BaseException as error:  # the loader raises it
+        ended = WorkerEnded(error)
+    with suppress(StoppedError):
+        outbox.put(ended)
+
+
+def _read(
+    thread: TrackedThread, synced: SyncedSource, threads: _Threads, outbox: Outbox
+) -> None:
+    try:
+        for increment in read_thread(thread, synced.source):
+            outbox.put(increment)
+    except StoppedError:
+        raise
+    except SourceUnavailableError as error:
+        if threads.close():
+            outbox.put(Failure(source=synced.name, thread=None, message=str(error)))
+    except SyncError as error:
+        outbox.put(
+            PassFailure(
+                source_id=thread.source_id,
+                thread_id=thread.thread_id,
+                message=str(error),
+            )
+        )

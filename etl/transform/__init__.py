@@ -1,0 +1,6 @@
+"""Payload to run, and run to payload again: pure functions, no I/O, no clock."""
+
+from etl.transform.flatten import flatten
+from etl.transform.rebuild import rebuild
+
+__all__ = ["flatten", "rebuild"]

@@ -1,0 +1,186 @@
+"""The composition root: builds the parts from the settings, and closes them."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+from sqlalchemy.engine import Engine
+
+from etl.config import EMBEDDED, Settings, SourceConfig
+from etl.domain.batch import SourceId
+from etl.domain.errors import ConfigError, DatabaseError, StoppedError
+from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.run import Instant, ThreadId
+from etl.extract.budget import Budget
+from etl.extract.client import TIMEOUT, ApiKey, Client
+from etl.extract.openai import HEADERS, OpenAISource
+from etl.extract.retry import RetryPolicy
+from etl.load import ledger, threads
+from etl.load.database import connected, opened, parse_url
+from etl.load.embedded import EmbeddedPostgres
+from etl.load.schema import require_current
+from etl.load.store import Store
+from etl.sync import SyncedSource, Watcher, sync
+
+Watch = Callable[[int], AbstractContextManager[Watcher]]
+"""Opens a watcher of so many threads, for as long as a sync lasts."""
+
+
+def embedded(settings: Settings) -> EmbeddedPostgres:
+    """The embedded server; raises ConfigError where the settings name another one."""
+    if settings.database_url != EMBEDDED:
+        raise ConfigError(
+            "The settings name a database of their own, so there is no embedded server;"
+            ' set [database] url = "embedded" and unset RUNTIDE_DATABASE_URL to use it.'
+        )
+    return EmbeddedPostgres(settings.data_dir)
+
+
+@contextmanager
+def database_url(settings: Settings) -> Iterator[str]:
+    """The database's URL; the embedded server is up while it is lent."""
+    if settings.database_url == EMBEDDED:
+        settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        with embedded(settings).hold() as url:
+            yield url
+    else:
+        parse_url(settings.database_url)
+        yield settings.database_url
+
+
+@contextmanager
+def database(settings: Settings) -> Iterator[Engine]:
+    """The database, whatever its schema."""
+    with database_url(settings) as url, opened(url) as engine:
+        yield engine
+
+
+@contextmanager
+def ready_database(settings: Settings) -> Iterator[Engine]:
+    """The database; raises SchemaError unless its schema is this program's."""
+    with database(settings) as engine:
+        with connected(engine) as connection:
+            require_current(connection)
+        yield engine
+
+
+def source_ids(engine: Engine, sources: tuple[SourceConfig, ...]) -> list[SourceId]:
+    """The short keys of sources, in their order."""
+    return [
+        threads.record_source(
+            engine, name=source.name, kind=source.kind, base_url=source.base_url
+        )
+        for source in sources
+    ]
+
+
+@contextmanager
+def http_source(
+    settings: Settings,
+    source: SourceConfig,
+    *,
+    now: Callable[[], Instant],
+    stop: threading.Event,
+) -> Iterator[OpenAISource]:
+    """One source's client; its connections are closed in the end."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError("the sync was asked to stop")
+
+    key = settings.api_key(source)
+    workers = settings.config.sync.workers
+    limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
+    with httpx.Client(
+        base_url=source.base_url, headers=HEADERS, timeout=TIMEOUT, limits=limits
+    ) as http:
+        client = Client(
+            http,
+            api_key=ApiKey(key) if key else None,
+            budget=Budget(source.requests_per_minute, sleep=sleep),
+            policy=RetryPolicy(),
+            now=now,
+            sleep=sleep,
+        )
+        yield OpenAISource(client, page_size=settings.config.sync.page_size)
+
+
+def clock_from(started_at: Instant) -> Callable[[], Instant]:
+    """A clock that shows the database's time, whatever this machine's says."""
+    began = time.monotonic_ns()
+    return lambda: Instant(started_at + (time.monotonic_ns() - began) // 1000)
+
+
+def run_sync(
+    settings: Settings,
+    *,
+    source: str | None,
+    thread: ThreadId | None,
+    watch: Watch,
+    stop: threading.Event,
+) -> SyncReport:
+    """Sync the threads of all sources, or of one; answer what happened.
+
+    `watch` is told how many threads there are. Raises ConfigError or
+    DatabaseError where the sync cannot begin; a database that fails later stands
+    in the report.
+    """
+    chosen = settings.sources(source)
+    for each in chosen:
+        settings.api_key(each)
+    with ready_database(settings) as engine:
+        ids = source_ids(engine, chosen)
+        total = _count(engine, ids, thread)
+        sync_id, started_at = ledger.open_sync(engine, trigger="command")
+        report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
+        try:
+            with ExitStack() as parts:
+                synced = [
+                    SyncedSource(
+                        source_id=source_id,
+                        name=each.name,
+                        source=parts.enter_context(
+                            http_source(
+                                settings, each, now=clock_from(started_at), stop=stop
+                            )
+                        ),
+                        threads=threads.tracked(engine, source_id, thread),
+                        workers=settings.config.sync.workers,
+                    )
+                    for each, source_id in zip(chosen, ids, strict=True)
+                ]
+                connection = parts.enter_context(connected(engine))
+                store = Store(connection, sync_id=sync_id, now=started_at)
+                watcher = parts.enter_context(watch(total))
+                sync(synced, store, report, watcher=watcher, stop=stop)
+        except DatabaseError as error:
+            failure = Failure(source="database", thread=None, message=str(error))
+            report.errors.append(failure)
+        finally:
+            with suppress(DatabaseError):
+                ledger.close_sync(engine, report)
+    return report
+
+
+def _count(engine: Engine, ids: list[SourceId], thread: ThreadId | None) -> int:
+    total = sum(threads.count_tracked(engine, source_id, thread) for source_id in ids)
+    if thread is not None and not total:
+        raise ConfigError(
+            f"Thread {thread} is not tracked; run `runtide track {thread}` first."
+        )
+    return total
+
+
+def write_config(path: Path, text: str) -> bool:
+    """Write a configuration unless there is one; answer whether it was written."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}.") from error
+    return True

@@ -1,0 +1,97 @@
+"""Fixtures: a real Postgres for every test, a database of its own for each."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, make_url
+
+from etl.load.database import connected, opened, parse_url
+from etl.load.embedded import EmbeddedPostgres
+from etl.load.schema import upgrade
+
+
+@pytest.fixture(scope="session")
+def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """A server that lives as long as the tests: RUNTIDE_TEST_DATABASE_URL or our own."""
+    given = os.environ.get("RUNTIDE_TEST_DATABASE_URL")
+    if given:
+        yield parse_url(given)
+        return
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    with server.hold() as url:
+        yield make_url(url)
+
+
+@pytest.fixture(scope="session")
+def admin(server_url: URL) -> Iterator[Engine]:
+    """An engine for creating and dropping databases."""
+    engine = sa.create_engine(
+        server_url.set(drivername="postgresql+psycopg"),
+        isolation_level="AUTOCOMMIT",
+        poolclass=sa.pool.NullPool,
+    )
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def template(admin: Engine, server_url: URL) -> Iterator[str]:
+    """A database with the newest schema, to be copied by every test."""
+    name = f"runtide_template_{uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    with (
+        opened(as_text(server_url.set(database=name))) as engine,
+        connected(engine) as connection,
+    ):
+        upgrade(connection)
+    yield name
+    drop(admin, name)
+
+
+@pytest.fixture
+def empty_database_url(admin: Engine, server_url: URL) -> Iterator[str]:
+    """The URL of a database without any schema of ours."""
+    yield from _database(admin, server_url, "template0")
+
+
+@pytest.fixture
+def database_url(admin: Engine, server_url: URL, template: str) -> Iterator[str]:
+    """The URL of a database with the newest schema and no rows."""
+    yield from _database(admin, server_url, template)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An engine for a database with the newest schema and no rows."""
+    with opened(database_url) as engine:
+        yield engine
+
+
+@pytest.fixture
+def data() -> Path:
+    """Recorded runs and samples; data/samples/SOURCES.md says where they are from."""
+    return Path(__file__).parent / "data"
+
+
+def _database(admin: Engine, server_url: URL, template: str) -> Iterator[str]:
+    name = f"runtide_test_{uuid4().hex}"
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    yield as_text(server_url.set(database=name))
+    drop(admin, name)
+
+
+def drop(admin: Engine, name: str) -> None:
+    """Drop a database, whoever is still connected to it."""
+    with admin.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+def as_text(url: URL) -> str:
+    """The URL with its password, for a connection."""
+    return url.render_as_string(hide_password=False)
