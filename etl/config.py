@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -18,8 +19,8 @@ FILE_NAME = "config.toml"
 EMBEDDED = "embedded"
 
 Kind = Literal["openai"]
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,7 +38,7 @@ class SourceConfig(_Section, frozen=True):
     """One server that is asked for runs."""
 
     name: Name
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s/@?]+(/[^\s@?]*)?$")]
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s/@?\0]+(/[^\s@?\0]*)?\Z")]
     kind: Kind = "openai"
     api_key_env: Variable | None = None
     requests_per_minute: Annotated[int, Meta(ge=1, le=10_000_000)] = 900
@@ -98,7 +99,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def api_key(self, source: SourceConfig) -> str | None:
-        """The source's API key; raises ConfigError where it is named but not set."""
+        """The source's API key; raises ConfigError where it is named but not usable."""
         if source.api_key_env is None:
             return None
         key = self.environment.get(source.api_key_env, "").strip()
@@ -107,6 +108,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"The environment variable {source.api_key_env}, which holds the API key"
                 f" of source {source.name!r}, is not set; set it, or leave api_key_env"
                 f" out of {self.path} where no key is needed."
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"The environment variable {source.api_key_env} of source"
+                f" {source.name!r} holds characters that no API key has; set it anew."
             )
         return key
 
@@ -154,11 +160,26 @@ def _explain(said: str, tables: dict[str, Any]) -> str:
         return _explain_unknown(key, unknown.group(1))
     if missing := re.search(r"missing required field `(.*)`", said):
         return f"{key} has no {missing.group(1)}; add it."
-    found = repr(_value_at(tables, key))
-    if key.endswith("api_key_env") or "@" in found:
-        found = "not shown, it may be a secret"
+    found = _shown(key, _value_at(tables, key))
     expected = said.replace("`", "").replace("Expected ", "").partition(", got")[0]
-    return f"{key} is {found}, expected {_in_words(expected)}."
+    return f"{key} is {found}, expected {_in_words(expected.removesuffix(' | null'))}."
+
+
+def _shown(key: str, value: Any) -> str:
+    """A value for a message, unless a password or an API key may stand in it."""
+    match value:
+        case dict():
+            return "a table"
+        case list():
+            return "a list"
+        case str() if SECRETIVE.search(key) or "@" in value or "?" in value:
+            return "not shown, it may be a secret"
+        case _:
+            return repr(value)
+
+
+SECRETIVE = re.compile(r"(^database\.url|\.api_key_env|^sources(\[\d+\])?)\Z")
+"""Keys at which people put secrets, rightly or by mistake."""
 
 
 def _explain_unknown(place: str, name: str) -> str:
@@ -187,13 +208,13 @@ def _value_at(tables: Any, key: str) -> Any:
 
 
 IN_WORDS = {
-    r"str matching regex '^[A-Za-z0-9_.-]{1,64}$'": (
+    r"str matching regex '^[A-Za-z0-9_.-]{1,64}\\Z'": (
         "1 to 64 letters, digits, dots, dashes or underscores"
     ),
-    r"str matching regex '^[A-Za-z_][A-Za-z0-9_]*$'": (
+    r"str matching regex '^[A-Za-z_][A-Za-z0-9_]*\\Z'": (
         "the name of an environment variable, never the key itself"
     ),
-    r"str matching regex '^https?://[^\\s/@?]+(/[^\\s@?]*)?$'": (
+    r"str matching regex '^https?://[^\\s/@?\\0]+(/[^\\s@?\\0]*)?\\Z'": (
         "an address that begins with https:// or http://, without user or query"
     ),
     "bool": "true or false",
@@ -220,6 +241,8 @@ def _check(path: Path, config: Config) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two sources are named {name!r}; rename one.")
+    for source in config.sources:
+        _check_address(path, source)
     schedule = config.schedule
     try:
         ZoneInfo(schedule.timezone)
@@ -230,6 +253,16 @@ def _check(path: Path, config: Config) -> None:
         ) from error
     if schedule != ScheduleConfig():
         _check_cron(path, schedule.cron)
+
+
+def _check_address(path: Path, source: SourceConfig) -> None:
+    try:
+        urlsplit(source.base_url).port  # noqa: B018  # asked for its ValueError
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: the base_url of source {source.name!r} is {source.base_url!r},"
+            f" expected a host and perhaps a port ({error})."
+        ) from error
 
 
 def _check_cron(path: Path, expression: str) -> None:

@@ -43,7 +43,6 @@ def embedded(settings: Settings) -> EmbeddedPostgres:
 def database_url(settings: Settings) -> Iterator[str]:
     """The database's URL; the embedded server is up while it is lent."""
     if settings.database_url == EMBEDDED:
-        settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
         with embedded(settings).hold() as url:
             yield url
     else:

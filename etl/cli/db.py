@@ -54,7 +54,6 @@ def start(
 
     settings = settings_of(context)
     server = wiring.embedded(settings)
-    settings.data_dir.parent.mkdir(parents=True, exist_ok=True)
     server.start(port=port)
     say(f"The embedded server is up; its files are in {settings.data_dir}.")
     say("`runtide db url` prints its address, `runtide db stop` stops it.")

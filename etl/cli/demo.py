@@ -7,7 +7,7 @@ import typer
 
 from etl.cli.progress import silence
 from etl.cli.syncing import run, show_report
-from etl.cli.terminal import say, show_table
+from etl.cli.terminal import command_name, say, show_table
 from etl.domain.errors import ConfigError
 from etl.domain.run import ThreadId
 
@@ -126,10 +126,9 @@ def _answer(settings: "Settings") -> None:
 
 
 def _say_next() -> None:
-    config = f"--config {FOLDER / 'config.toml'}"
+    command, config = command_name(), f"--config {FOLDER / 'config.toml'}"
     say("Look around in it:")
-    say(f"  runtide status {config}")
-    say(f"  runtide threads {config}")
-    say(f"  runtide db shell {config}")
+    for words in ("status", "threads", "db shell"):
+        say(f"  {command} {words} {config}")
     say("Then take your own threads:")
-    say("  runtide init")
+    say(f"  {command} init")

@@ -67,6 +67,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: list[str]) -> int:
     code = app(arguments, standalone_mode=False)
+    sys.stdout.flush()
     return code if isinstance(code, int) else ExitCode.SUCCEEDED
 
 
@@ -92,6 +93,9 @@ def _end(error: Exception, *, with_traceback: bool) -> int:
         traceback.print_exception(error)
     if isinstance(error, typer.Exit | typer.Abort):
         return getattr(error, "exit_code", ExitCode.FAILED)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(error, file=sys.stderr)
+        return ExitCode.USAGE
     if hasattr(error, "format_message"):  # click's errors of usage
         complain(f"{error.format_message()} See `runtide --help`.")
         return ExitCode.USAGE

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from etl.config import Settings
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"runtide {version('runtide')}")
+        raise typer.Exit
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What was said before the command's name."""
@@ -33,14 +39,17 @@ class Options:
             bool, typer.Option("--debug", help="Show the traceback of an error.")
         ] = False,
         show_version: Annotated[
-            bool, typer.Option("--version", help="Show the version and exit.")
+            bool,
+            typer.Option(
+                "--version",
+                help="Show the version and exit.",
+                callback=_show_version,
+                is_eager=True,
+            ),
         ] = False,
     ) -> None:
         """Keep the run history of Assistants-style threads in Postgres."""
-        del debug  # read by the entry point, which outlives this call
-        if show_version:
-            print(f"runtide {version('runtide')}")
-            raise typer.Exit
+        del debug, show_version  # the entry point reads one, the callback the other
         context.obj = Options(config)
 
 

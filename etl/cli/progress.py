@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from etl.cli.terminal import say
+from etl.cli.terminal import counted, say
 from etl.domain.outcome import SyncReport
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -29,7 +29,7 @@ def silence(total: int) -> Iterator[_Silence]:
 @contextmanager
 def lines(total: int) -> Iterator["_Lines"]:
     """Print a plain line now and then."""
-    say(f"syncing {total:,} threads")
+    say(f"syncing {counted(total, 'thread')}")
     yield _Lines(total)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from etl.cli.options import Options, settings_of
-from etl.cli.terminal import say
+from etl.cli.terminal import command_name, say
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,8 +30,8 @@ def init(context: typer.Context) -> None:
     say()
     say("Next:")
     for source in settings.config.sources[:1]:
-        say(f"  edit {path}                    # the address of your server")
+        say(f"  edit {path}    # the address of your server")
         if source.api_key_env:
             say(f"  export {source.api_key_env}=…")
-    say("  runtide track THREAD_ID …         # or --file ids.txt")
-    say("  runtide sync")
+    say(f"  {command_name()} track THREAD_ID …    # or --file ids.txt")
+    say(f"  {command_name()} sync")

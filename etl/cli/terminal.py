@@ -1,8 +1,11 @@
 """What people look at: tables, sentences, and nothing on standard output but results."""
 
+import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,6 +23,20 @@ def complain(sentence: str) -> None:
 def say(sentence: str = "") -> None:
     """Say one line."""
     print(sentence)
+
+
+def command_name() -> str:
+    """How this command is typed here: its path where the shell would not find it."""
+    program = Path(sys.argv[0])
+    found = shutil.which("runtide")
+    if program.name != "runtide" or (found and Path(found).samefile(program)):
+        return "runtide"
+    return os.path.relpath(program) if program.is_absolute() else str(program)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 thread, 2 threads."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def show_table(

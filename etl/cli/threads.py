@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli.options import settings_of
-from etl.cli.terminal import say, show_table
+from etl.cli.terminal import counted, say, show_table
 from etl.domain.errors import ConfigError
 from etl.domain.run import ThreadId
 
@@ -48,7 +48,8 @@ def track(
     ids = read_ids(thread_ids, file)
     added = _in_registry(settings_of(context), source, registry.track, ids)
     known = len(ids) - added
-    say(f"{added:,} threads tracked" + (f", {known:,} were already." if known else "."))
+    already = f", {known:,} tracked already." if known else "."
+    say(f"{counted(added, 'new thread')} tracked{already}")
 
 
 def untrack(
@@ -63,10 +64,8 @@ def untrack(
     ids = read_ids(thread_ids, file)
     removed = _in_registry(settings_of(context), source, registry.untrack, ids)
     unknown = len(ids) - removed
-    say(
-        f"{removed:,} threads untracked; their runs stay"
-        + (f"; {unknown:,} were not tracked." if unknown else ".")
-    )
+    rest = f", {unknown:,} not tracked anyway." if unknown else "."
+    say(f"{counted(removed, 'thread')} untracked, the runs stay{rest}")
 
 
 def threads(context: typer.Context, source: SourceName = None) -> None:

@@ -104,12 +104,12 @@ class Client:
         try:
             response = self._http.get(path, params=query, headers=headers)
         except httpx.TransportError as error:
-            raise self._silence(error) from error
+            raise self._redacted(self._silence(error)) from error
         except httpx.HTTPError as error:  # a body that cannot be decoded
             raise AnswerError(f"the answer cannot be read: {error}") from error
         self._answered = True
         if response.status_code != httpx.codes.OK:
-            raise self._redacted(failure_of(response))
+            raise self._redacted(failure_of(response, redact=self._redact))
         return Answer(response.content, sent_at)
 
     def _silence(self, error: httpx.TransportError) -> SyncError:
@@ -118,13 +118,18 @@ class Client:
         if isinstance(error, httpx.ConnectError):
             if isinstance(error.__context__, ssl.SSLError) or "SSL" in str(error):
                 return SourceUnavailableError(f"{place} has no valid certificate: {error}")
-            return _UnreachableError(f"{place} cannot be reached: {_plain(error)}")
+            why = _plain(error)
+            return _UnreachableError(
+                f"{place} cannot be reached: {why}; check base_url and the network"
+            )
         return AnswerError(f"{place} did not answer: {_plain(error)}")
 
     def _redacted(self, error: SyncError) -> SyncError:
-        if self._key:
-            error.args = (self._key.redact(str(error)),)
+        error.args = (self._redact(str(error)),)
         return error
+
+    def _redact(self, text: str) -> str:
+        return self._key.redact(text) if self._key else text
 
 
 class _UnreachableError(AnswerError):

@@ -1,6 +1,7 @@
 """From an HTTP answer to the error that says what to do about it."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -14,6 +15,9 @@ from etl.domain.errors import (
 from etl.extract.retry import AnswerError, asked_wait
 
 LONGEST_MESSAGE = 300
+
+Redact = Callable[[str], str]
+"""Take secrets out of a text."""
 
 BILLING_CODES = frozenset(
     {
@@ -29,36 +33,48 @@ BILLING_CODES = frozenset(
 PASSING_STATUSES = frozenset({408, 409, 429})
 
 
-def failure_of(response: httpx.Response) -> SyncError:
+def failure_of(response: httpx.Response, *, redact: Redact = str) -> SyncError:
     """Name an answer that is not a page, by what the caller should do."""
-    said = describe(response)
+    said = describe(response, redact=redact)
     status = response.status_code
     if status in {401, 403}:
-        return SourceUnavailableError(f"the server refuses the API key: {said}")
+        return SourceUnavailableError(
+            f"the server refuses the API key: {said}; check the variable that"
+            " api_key_env names"
+        )
     if status == httpx.codes.NOT_FOUND:
         return ThreadMissingError(f"the server does not know this thread: {said}")
     if status == httpx.codes.TOO_MANY_REQUESTS and _code(response) in BILLING_CODES:
-        return SourceUnavailableError(f"the account may not spend more: {said}")
+        return SourceUnavailableError(
+            f"the account may not spend more: {said}; waiting is useless, settle the bill"
+        )
     if _may_pass(response):
         return AnswerError(f"the server failed: {said}", wait=asked_wait(response.headers))
     if response.is_redirect:
-        place = httpx.URL(response.headers.get("location", "")).host or "elsewhere"
         return RefusedError(
-            f"the server redirects to {place}, which is not followed: {said}"
+            f"the server redirects to {_destination(response)}, which is not followed:"
+            f" {said}"
         )
     return RefusedError(f"the server refuses the request: {said}")
 
 
-def describe(response: httpx.Response) -> str:
+def describe(response: httpx.Response, *, redact: Redact = str) -> str:
     """Status, the server's own message and its request id, on one line."""
     facts = f"HTTP {response.status_code}"
-    message = _message(response)
+    message = _shortened(redact(_message(response)))  # a cut secret cannot be found
     request_id = response.headers.get("x-request-id")
     if message:
         facts += f" {message}"
     if request_id:
         facts += f" (request id {request_id})"
     return facts
+
+
+def _destination(response: httpx.Response) -> str:
+    try:
+        return httpx.URL(response.headers.get("location", "")).host or "elsewhere"
+    except httpx.InvalidURL:
+        return "elsewhere"
 
 
 def _may_pass(response: httpx.Response) -> bool:
@@ -92,5 +108,8 @@ def _message(response: httpx.Response) -> str:
     else:
         told = error if error is not None else response.text
     text = told if isinstance(told, str) else json.dumps(told)
-    line = " ".join(text.split())
+    return " ".join(text.split())
+
+
+def _shortened(line: str) -> str:
     return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}…"

@@ -35,7 +35,9 @@ def id_of(value: object) -> str | None:
     """Read an id; look-alikes also send integers."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return value if isinstance(value, str) and value else None
+    if not isinstance(value, str) or "\0" in value:  # which Postgres cannot store
+        return None
+    return value or None
 
 
 def _payload(entry: Entry) -> Payload:

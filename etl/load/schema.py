@@ -12,6 +12,9 @@ from etl.load.database import OLDEST_SERVER
 from etl.load.tables import HISTORY, SYNC
 
 SCHEMAS = (HISTORY, SYNC)
+PARKED = tuple(f"{name}_parked" for name in SCHEMAS)
+"""Where the migrations set rows aside on the way down."""
+
 PACKAGE = Path(etl.__file__).parent
 
 
@@ -83,7 +86,7 @@ def upgrade(connection: Connection, revision: str = "head") -> tuple[str | None,
 
 def drop(connection: Connection) -> None:
     """Drop everything of runtide; for databases that hold nothing of worth."""
-    for name in SCHEMAS:
+    for name in (*SCHEMAS, *PARKED):
         connection.execute(sa.schema.DropSchema(name, cascade=True, if_exists=True))
     connection.commit()
 

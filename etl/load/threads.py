@@ -42,7 +42,10 @@ def track(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -
         sa.select(sa.literal(source_id, sa.SmallInteger), wanted),
     )
     with connected(engine) as connection, connection.begin():
-        return connection.execute(statement.on_conflict_do_nothing()).rowcount
+        return connection.execute(
+            statement.on_conflict_do_nothing(),
+            execution_options={"preserve_rowcount": True},
+        ).rowcount
 
 
 def untrack(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from etl.domain.batch import Batch, Committed, Increment, PassFailure, SourceId
 from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.run import ThreadId
 from etl.sync.ports import Store, SyncedSource, Watcher
 from etl.sync.workers import Item, Outbox, WorkerEnded, start_workers
 
@@ -46,6 +47,7 @@ class _Sync:
         self._report = report
         self._stop = stop
         self._names = {source.source_id: source.name for source in sources}
+        self._failed: set[tuple[SourceId, ThreadId]] = set()
         self._began = time.monotonic()
 
     def work(self, watcher: Watcher) -> SyncReport:
@@ -107,7 +109,6 @@ class _Sync:
         report = self._report
         ended = [part for part in batch.increments if part.completes]
         report.threads += len(ended) + len(batch.failures)
-        report.threads_failed += len(batch.failures)
         report.pages += committed.pages
         report.runs_read += committed.created + committed.updated + committed.unchanged
         report.runs_created += committed.created
@@ -117,10 +118,14 @@ class _Sync:
         for failure in batch.failures:
             self._note(failure.source_id, failure.thread_id, failure.message)
         for source_id, thread_id in committed.overtaken:
-            report.threads_failed += 1
             self._note(source_id, thread_id, OVERTAKEN)
 
-    def _note(self, source_id: SourceId, thread_id: str, message: str) -> None:
+    def _note(self, source_id: SourceId, thread_id: ThreadId, message: str) -> None:
+        """Note a thread's failure; an overtaken one may come with every page."""
+        if (source_id, thread_id) in self._failed:
+            return
+        self._failed.add((source_id, thread_id))
+        self._report.threads_failed += 1
         failure = Failure(source=self._names[source_id], thread=thread_id, message=message)
         self._report.errors.append(failure)
 

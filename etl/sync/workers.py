@@ -134,12 +134,17 @@ def _read(
         raise
     except SourceUnavailableError as error:
         if threads.close():
-            outbox.put(Failure(source=synced.name, thread=None, message=str(error)))
+            outbox.put(Failure(source=synced.name, thread=None, message=_told(error)))
     except SyncError as error:
         outbox.put(
             PassFailure(
                 source_id=thread.source_id,
                 thread_id=thread.thread_id,
-                message=str(error),
+                message=_told(error),
             )
         )
+
+
+def _told(error: SyncError) -> str:
+    """The error's message, fit for a terminal and for Postgres, whatever a server said."""
+    return "".join(c if c.isprintable() else "�" for c in str(error))

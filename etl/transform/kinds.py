@@ -81,7 +81,7 @@ def _read_instant(value: Json) -> tuple[int | None, bool]:
         return _instant_of_text(value), False
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None, False
-    if not math.isfinite(value) or value <= 0:
+    if not 0 < value < math.inf:  # an int may be too large for math.isfinite
         return None, False
     instant = _microseconds(value)
     if instant >= LAST_INSTANT:

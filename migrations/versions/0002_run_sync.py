@@ -21,6 +21,11 @@ def upgrade() -> None:
         op.execute("DROP SCHEMA run_sync_parked")
         return
     op.execute("COMMENT ON SCHEMA run_sync IS 'How the run history got here.'")
+    op.execute("COMMENT ON TABLE run_sync.alembic_version IS 'The schema''s own version.'")
+    op.execute(
+        "COMMENT ON COLUMN run_sync.alembic_version.version_num IS"
+        " 'The last migration that was run.'"
+    )
     _create_tables()
 
 

@@ -96,7 +96,7 @@ def server(
 def a_command(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds the server until its input ends."""
     with starting_command(data_dir) as command:
-        assert await_url(command)
+        await_url(command)
         yield command
 
 
@@ -106,7 +106,6 @@ def starting_command(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
         [sys.executable, "-c", HOLD, str(data_dir)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
         text=True,
         cwd=REPOSITORY,
         start_new_session=True,
@@ -116,7 +115,9 @@ def starting_command(data_dir: Path) -> Iterator[subprocess.Popen[str]]:
 
 def await_url(command: subprocess.Popen[str]) -> str:
     assert command.stdout
-    return command.stdout.readline().strip()
+    url = command.stdout.readline().strip()
+    assert url.startswith("postgresql://")
+    return url
 
 
 def leave(command: subprocess.Popen[str]) -> None:
@@ -508,15 +509,21 @@ def test_it_is_the_same_on_every_machine(
         assert answer(url, letters) == "Babä"
 
 
-def test_a_cluster_that_was_left_half_made_is_made_anew(
+def test_a_cluster_whose_maker_was_killed_is_made_anew(
     new_dir: Path, server_in: Callable[[Path], EmbeddedPostgres]
 ) -> None:
     path = new_dir / "postgres"
-    (path / "cluster.new/base").mkdir(parents=True)
-    (path / "gate.lock").touch()
+    server = server_in(path)
+    with starting_command(path) as command:
+        for _ in polls(PATIENCE, complaint="nothing is made"):
+            if (path / "cluster.new").exists():
+                break
+        command.kill()
 
-    with server_in(path).hold() as url:
+    with server.hold() as url:
         assert answer(url, "SELECT 1") == 1
+
+    assert not (path / "cluster.new").exists()
 
 
 def test_a_path_too_long_for_a_socket_gets_a_short_private_one(

@@ -3,6 +3,7 @@
 import re
 import secrets
 import shutil
+from functools import partial
 from pathlib import Path
 
 from etl.domain.errors import DatabaseError
@@ -40,15 +41,16 @@ LOCALE = (
 _TROUBLE = re.compile(r"(?:PANIC|FATAL|ERROR|error):\s+(.+)")
 
 
-def ensure_cluster(folder: Folder, programs: Programs) -> None:
+def ensure_cluster(folder: Folder, programs: Programs, *, lock: int) -> None:
     """Make the cluster if there is none; refuse one that is not ours to start.
 
     It is made beside its place and moved there when the database is in it, so
-    that a cluster is whole or absent.
+    that a cluster is whole or absent. The programs that make it hold the lock
+    with us: if we are killed, the next command waits for them.
     """
     with told(folder.path):
         if not folder.cluster.exists():
-            _create(folder, programs)
+            _create(folder, programs, lock=lock)
         _check_version(folder.cluster)
         _check_owner(folder.cluster, programs)
 
@@ -61,18 +63,19 @@ def trouble(text: str) -> str | None:
     return lines[-1] if lines else None
 
 
-def _create(folder: Folder, programs: Programs) -> None:
+def _create(folder: Folder, programs: Programs, *, lock: int) -> None:
     draft = folder.path / "cluster.new"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(mode=0o700)
     programs.account.own(draft)
     write(folder.password, secrets.token_urlsafe(24), mode=0o600)
     programs.account.own(folder.password)
-    _call(programs, "initdb", *_initdb_options(draft, folder.password))
+    call = partial(_call, programs, lock=lock)
+    call("initdb", *_initdb_options(draft, folder.password))
     create = f"CREATE DATABASE {DATABASE}\n"
     single = ("--single", "-D", str(draft), "-c", "exit_on_error=on", SUPERUSER)
-    _call(programs, "postgres", *single, typed=create)
-    _call(programs, "initdb", "--sync-only", "-D", str(draft))
+    call("postgres", *single, typed=create)
+    call("initdb", "--sync-only", "-D", str(draft))
     draft.rename(folder.cluster)
 
 
@@ -90,8 +93,10 @@ def _initdb_options(draft: Path, password: Path) -> list[str]:
     ]
 
 
-def _call(programs: Programs, name: str, *arguments: str, typed: str = "") -> None:
-    ended = programs.call(name, *arguments, typed=typed)
+def _call(
+    programs: Programs, name: str, *arguments: str, lock: int, typed: str = ""
+) -> None:
+    ended = programs.call(name, *arguments, lock=lock, typed=typed)
     if ended.returncode != 0:
         reason = trouble(ended.stderr) or f"exit code {ended.returncode}"
         message = (

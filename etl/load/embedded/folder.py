@@ -66,9 +66,13 @@ class Folder:
         with told(self.path):
             self._make()
             self._reject_strangers()
-            if self.gate.exists():
-                return
-            self._reject_other_content()
+            if not self.gate.exists():
+                self._reject_other_content()
+                self.gate.touch(mode=0o600)
+
+    def close(self) -> None:
+        """Close it to everybody but its owner; for whoever holds the gate."""
+        with told(self.path):
             if self.path.stat().st_uid == os.geteuid():
                 self.path.chmod(0o700)
 

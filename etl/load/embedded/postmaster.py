@@ -52,11 +52,12 @@ class Postmaster:
         if port is not None:
             reject_busy_port(port)
         tools = programs(account())
-        tools.open_for(self._folder.path)
-        ensure_cluster(self._folder, tools)
         with told(self._folder.path), opened(self._folder.alive) as lock:
             if address := self._surviving(lock):
                 return address
+            self._folder.close()
+            tools.open_for(self._folder.path)
+            ensure_cluster(self._folder, tools, lock=lock)
             tail = self._launch(tools, port, lock=lock)
         return self._ready(tail)
 

@@ -46,14 +46,18 @@ class Programs:
             self.account.open_way(directory)
 
     def call(
-        self, name: str, *arguments: str, typed: str = ""
+        self, name: str, *arguments: str, lock: int | None = None, typed: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Call a program and wait; `typed` is its standard input."""
+        """Call a program and wait; `typed` is its standard input.
+
+        It shares the lock, if there is one, should it survive this process.
+        """
         with told(self.install):
             return subprocess.run(  # noqa: S603 - our own program, no shell
                 [str(self.install / "bin" / name), *arguments],
                 **self._ownership(),
                 input=typed,
+                pass_fds=() if lock is None else (lock,),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -1,0 +1,90 @@
+"""Fixtures: the real command in a directory of its own, and a real API beside it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from etl.demo.server import DemoServer
+from etl.demo.world import World
+
+KEY = "sk-test-0123456789abcdef"
+
+CONFIG = """\
+[[sources]]
+name = "demo"
+base_url = "{base_url}"
+api_key_env = "DEMO_KEY"
+requests_per_minute = 600000
+"""
+
+
+@dataclass
+class Answer:
+    """What the command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Command:
+    """`runtide` in one directory, with an environment of its own."""
+
+    directory: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, *arguments: str, stdin: str = "", **variables: str) -> Answer:
+        done = subprocess.run(
+            [sys.executable, "-m", "etl", *arguments],
+            cwd=self.directory,
+            env=self.full_environment(**variables),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+    def full_environment(self, **variables: str) -> dict[str, str]:
+        """The environment of the command: nothing of ours that would change it."""
+        kept = {"PATH": os.environ["PATH"], "HOME": str(self.directory), "COLUMNS": "200"}
+        return kept | self.environment | variables
+
+    def configure(self, base_url: str, more: str = "") -> None:
+        """Write the configuration for a server."""
+        text = CONFIG.format(base_url=base_url) + more
+        (self.directory / "config.toml").write_text(text)
+
+
+@pytest.fixture
+def world() -> World:
+    """A small world, some of its runs still open."""
+    return World(threads=12, runs=80)
+
+
+@pytest.fixture
+def api(world: World) -> Iterator[DemoServer]:
+    """The world's server; it wants the key."""
+    with DemoServer(world, now=world.now, api_key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def runtide(tmp_path: Path, database_url: str) -> Command:
+    """The command, with a database that has the newest schema."""
+    return Command(tmp_path, {"RUNTIDE_DATABASE_URL": database_url, "DEMO_KEY": KEY})
+
+
+@pytest.fixture
+def ready(runtide: Command, api: DemoServer) -> Command:
+    """The command, configured for the API, with all threads tracked."""
+    runtide.configure(api.base_url)
+    assert runtide("track", *api.thread_ids).code == 0
+    return runtide
