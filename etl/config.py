@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from msgspec import Meta
 from etl.domain.errors import ConfigError
 
 FILE_NAME = "config.toml"
+HOUR = timedelta(hours=1)
 EMBEDDED = "embedded"
 
 Kind = Literal["openai"]
@@ -50,6 +52,15 @@ class SyncConfig(_Section, frozen=True):
 
     workers: Annotated[int, Meta(ge=1, le=256)] = 8
     page_size: Annotated[int, Meta(ge=1, le=100)] = 100
+    full_walk_every: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]$")] | None = None
+
+    @property
+    def full_walk(self) -> timedelta | None:
+        """How often every thread is read from its start; None is never."""
+        if self.full_walk_every is None:
+            return None
+        number, unit = int(self.full_walk_every[:-1]), self.full_walk_every[-1]
+        return number * {"h": HOUR, "d": 24 * HOUR, "w": 168 * HOUR}[unit]
 
 
 class ScheduleConfig(_Section, frozen=True):
@@ -216,6 +227,9 @@ IN_WORDS = {
     ),
     r"str matching regex '^https?://[^\\s/@?\\0]+(/[^\\s@?\\0]*)?\\Z'": (
         "an address that begins with https:// or http://, without user or query"
+    ),
+    r"str matching regex '^[1-9][0-9]{0,3}[hdw]$'": (
+        "a number of hours, days or weeks such as 12h, 30d or 4w"
     ),
     "bool": "true or false",
     "int": "a whole number",

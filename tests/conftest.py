@@ -1,6 +1,7 @@
 """Fixtures: a real Postgres for every test, a database of its own for each."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -15,14 +16,18 @@ from etl.load.schema import upgrade
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def server_url() -> Iterator[URL]:
     """A server that lives as long as the tests: RUNTIDE_TEST_DATABASE_URL or our own."""
     given = os.environ.get("RUNTIDE_TEST_DATABASE_URL")
     if given:
         yield parse_url(given)
         return
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
-    with server.hold() as url:
+    # Not below pytest's own directory: as root, every new test run closes that to
+    # all other users, the server's among them.
+    with (
+        tempfile.TemporaryDirectory(prefix="runtide-test-") as folder,
+        EmbeddedPostgres(Path(folder) / "postgres").hold() as url,
+    ):
         yield make_url(url)
 
 

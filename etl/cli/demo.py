@@ -1,5 +1,7 @@
 """`runtide demo`: the whole line on a made-up world, from nothing to an SQL answer."""
 
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,15 +56,16 @@ def demo(
     from etl.demo.server import DemoServer  # noqa: PLC0415
     from etl.demo.world import World  # noqa: PLC0415
 
-    world = World()
-    try:
-        with DemoServer(world, now=world.now, port=port) as server:
-            return _show(server)
-    except OSError as error:
-        raise ConfigError(
-            f"The demo server cannot listen on port {port}: {error.strerror}; choose"
-            " another with --port."
-        ) from error
+    world = World(now=int(time.time()))
+    with ExitStack() as parts:
+        try:
+            server = parts.enter_context(DemoServer(world, now=world.now, port=port))
+        except OSError as error:
+            raise ConfigError(
+                f"The demo server cannot listen on port {port}: {error.strerror}; choose"
+                " another with --port."
+            ) from error
+        return _show(server)
 
 
 def _show(server: "DemoServer") -> int:

@@ -1,6 +1,7 @@
 """The entry point: the only place where errors end, as one sentence and an exit code."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from enum import IntEnum
 
 import typer
 
-from etl.cli import db, demo, setup, status, syncing, threads
+from etl.cli import db, demo, setup, status, syncing, threads, upkeep
 from etl.cli.options import Options
 from etl.cli.terminal import complain
 from etl.domain.errors import ConfigError, StoppedError, SyncError
@@ -37,6 +38,7 @@ setup.add_to(app)
 db.add_to(app)
 threads.add_to(app)
 syncing.add_to(app)
+upkeep.add_to(app)
 status.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)
@@ -46,7 +48,8 @@ GLOBAL_OPTIONS = {"--config"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit; SIGTERM ends it as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -11,7 +11,12 @@ from etl.cli.options import settings_of
 from etl.cli.terminal import ago, say, show_table
 
 if TYPE_CHECKING:
-    from etl.load.overview import RunsOverview, SourceOverview, SyncOverview
+    from etl.load.overview import (
+        DriftOverview,
+        RunsOverview,
+        SourceOverview,
+        SyncOverview,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +26,7 @@ class Overview:
     sources: "list[SourceOverview]"
     runs: "RunsOverview"
     syncs: "list[SyncOverview]"
+    drift: "list[DriftOverview]"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,6 +47,7 @@ def status(
             overview.sources_overview(engine),
             overview.runs_overview(engine),
             overview.last_syncs(engine),
+            overview.drift_overview(engine),
         )
     if as_json:
         say(json.dumps(_as_json(found), default=_instant))
@@ -53,6 +60,7 @@ def _as_json(found: Overview) -> dict[str, Any]:
         "sources": [source._asdict() for source in found.sources],
         "runs": found.runs._asdict(),
         "syncs": [sync._asdict() for sync in found.syncs],
+        "drift": [drift._asdict() for drift in found.drift],
     }
 
 
@@ -61,13 +69,22 @@ def _instant(value: datetime) -> str:
 
 
 def _show(found: Overview, *, now: datetime) -> None:
-    headings = ["source", "threads", "failing", "never read", "last pass", "address"]
+    headings = [
+        "source",
+        "threads",
+        "failing",
+        "never read",
+        "gone",
+        "last pass",
+        "address",
+    ]
     rows = [
         (
             s.source,
             s.threads,
             s.threads_failing,
             s.threads_never_read,
+            s.threads_gone,
             ago(s.last_pass_at, now=now),
             s.base_url,
         )
@@ -79,7 +96,26 @@ def _show(found: Overview, *, now: datetime) -> None:
         f"{runs.runs:,} runs, {runs.open_runs:,} of them open;"
         f" {runs.total_tokens:,} tokens; {runs.rejects:,} payloads in quarantine."
     )
+    _show_drift(found.drift, now=now)
     _show_syncs(found.syncs, now=now)
+
+
+def _show_drift(drift: "list[DriftOverview]", *, now: datetime) -> None:
+    if not drift:
+        return
+    headings = ["new to the schema", "kind", "value", "runs", "first seen", "example"]
+    rows = [
+        (
+            each.path,
+            each.kind.replace("_", " "),
+            each.value,
+            each.times_seen,
+            ago(each.first_seen_at, now=now),
+            each.example_run_id,
+        )
+        for each in drift
+    ]
+    show_table(headings, rows)
 
 
 def _show_syncs(syncs: "list[SyncOverview]", *, now: datetime) -> None:

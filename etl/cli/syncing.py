@@ -37,35 +37,32 @@ def add_to(app: typer.Typer) -> None:
     app.command()(sync)
 
 
+ThreadName = Annotated[
+    str | None, typer.Option("--thread", help="Only this tracked thread.", metavar="ID")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+
+
 def sync(
     context: typer.Context,
     source: SourceName = None,
-    thread: Annotated[
-        str | None, typer.Option(help="Only this tracked thread.", metavar="ID")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print nothing but errors.")
-    ] = False,
+    thread: ThreadName = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> int:
     """Copy what is new or still open in the tracked threads."""
     settings = settings_of(context)
-    watch = silence if as_json or quiet else watcher_for(settings, source)
+    watch = watcher_for(settings, source, is_silent=as_json or quiet)
     report = run(settings, source, thread, watch)
-    if as_json:
-        say(json.dumps(as_json_object(report)))
-    else:
-        show_report(report, quiet=quiet)
+    print_report(report, as_json=as_json, quiet=quiet)
     return EXIT_CODES[report.outcome]
 
 
 def run(
-    settings: "Settings",
-    source: str | None,
-    thread: str | None,
-    watch: "Watch",
+    settings: "Settings", source: str | None, thread: str | None, watch: "Watch"
 ) -> SyncReport:
     """Sync, and end early but in order where somebody asks for it."""
     from etl import wiring  # noqa: PLC0415  # slow to import
@@ -99,12 +96,22 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def watcher_for(settings: "Settings", source: str | None) -> "Watch":
-    """A progress bar at a terminal, plain lines in a pipe."""
+def watcher_for(settings: "Settings", source: str | None, *, is_silent: bool) -> "Watch":
+    """A progress bar at a terminal, plain lines in a pipe, or nothing."""
+    if is_silent:
+        return silence
     budget = sum(each.requests_per_minute for each in settings.sources(source))
     if sys.stdout.isatty():
         return partial(bar, requests_per_minute=budget)
     return lines
+
+
+def print_report(report: SyncReport, *, as_json: bool, quiet: bool) -> None:
+    """Print the report in the form that was asked for."""
+    if as_json:
+        say(json.dumps(as_json_object(report)))
+    else:
+        show_report(report, quiet=quiet)
 
 
 def as_json_object(report: SyncReport) -> dict[str, Any]:

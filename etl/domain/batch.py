@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NewType
 
 from etl.domain.bookmark import Bookmark
+from etl.domain.drift import Drift
 from etl.domain.page import Payload
 from etl.domain.run import Instant, Reject, Run, ThreadId
 
@@ -23,6 +24,7 @@ class TrackedThread:
     thread_id: ThreadId
     bookmark: Bookmark
     read_at: Instant | None
+    is_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Increment:
     `read_before` is the thread's `read_at` that this increment builds on;
     `read_at` always lies after it. `payloads` are what the runs were read from, in
     case the database refuses one. `completes` tells that the page reached the
-    thread's end.
+    thread's end, `walked` that the pass had begun at its start.
     """
 
     source_id: SourceId
@@ -44,25 +46,36 @@ class Increment:
     payloads: tuple[Payload, ...]
     bookmark: Bookmark
     completes: bool
+    walked: bool
+    drift: tuple[Drift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassFailure:
-    """A pass that ended early; what it committed before stands."""
+    """A pass that ended early; what it committed before stands.
+
+    `was_gone` tells that the thread is a tombstone, so that nothing is lost.
+    """
 
     source_id: SourceId
     thread_id: ThreadId
     message: str
+    was_gone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """One transaction's worth, from any number of threads."""
+    """One transaction's worth, from any number of threads.
 
-    increments: Sequence[Increment]
-    failures: Sequence[PassFailure]
-    requests: int
-    retries: int
+    `missing` are threads that the server does not know, once other threads of the
+    source have shown that it knows any.
+    """
+
+    increments: Sequence[Increment] = ()
+    failures: Sequence[PassFailure] = ()
+    missing: Sequence[PassFailure] = ()
+    requests: int = 0
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

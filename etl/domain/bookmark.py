@@ -1,13 +1,16 @@
 """The bookmark rule: how far into a thread nothing can change any more."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
-from etl.domain.run import Instant, RunId
+from etl.domain.run import SECOND, Instant, RunId
+
+GRACE = Instant(3_600 * SECOND)
+"""How long past its deadline an open run counts as stale."""
 
 
-class Settleable(Protocol):
+class Entry(Protocol):
     """A run or a reject, as far as the bookmark looks at it."""
 
     @property
@@ -17,33 +20,76 @@ class Settleable(Protocol):
     def created_at(self) -> Instant | None: ...
 
     @property
-    def is_settled(self) -> bool: ...
+    def is_open(self) -> bool: ...
+
+    @property
+    def deadline(self) -> Instant | None:
+        """The instant by which an open run should have ended."""
+        ...
+
+
+def is_stale(entry: Entry, *, now: Instant) -> bool:
+    """Whether a run is still open although its deadline is long past."""
+    return entry.is_open and entry.deadline is not None and now > entry.deadline + GRACE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bookmark:
-    """The last run of a thread's leading stretch of settled runs."""
+    """The last run of a thread's leading stretch of settled runs.
+
+    `overlap_from` is the last run of an earlier second: the next pass asks for
+    what follows it, so that the bookmark's own run must come back. `watched` are
+    the stale runs that the bookmark has moved over, the one asked longest ago
+    first.
+    """
 
     synced_through: RunId | None = None
     synced_through_at: Instant | None = None
+    overlap_from: RunId | None = None
+    watched: tuple[RunId, ...] = ()
 
-    def advance(self, entries: Iterable[Settleable], *, after: RunId | None) -> Self:
+    def advance(
+        self, entries: Iterable[Entry], *, after: RunId | None, now: Instant
+    ) -> Self:
         """Move over the leading settled runs of the page that follows `after`.
 
-        A page that does not start at the bookmark cannot move it: an open run
-        lies in between, and passing that run would lose its later changes. A
-        reject without an id is passed over; it cannot be a cursor.
+        Settled is what is terminal, rejected, or stale; a stale run is watched
+        from now on. A page that does not start at the bookmark cannot move it: an
+        open run lies in between, and passing that run would lose its later
+        changes. A reject without an id is passed over; it cannot be a cursor.
         """
         if after != self.synced_through:
             return self
         reached = self
         for entry in entries:
-            if not entry.is_settled:
+            if entry.is_open and not is_stale(entry, now=now):
                 break
             if entry.run_id:
-                reached = replace(
-                    self,
-                    synced_through=entry.run_id,
-                    synced_through_at=entry.created_at or reached.synced_through_at,
-                )
+                reached = reached._moved_to(entry, entry.run_id)
         return reached
+
+    def rewound(self) -> Self:
+        """The bookmark as it stood before its last second; runs of it come again."""
+        return replace(self, synced_through=self.overlap_from, synced_through_at=None)
+
+    def watching(self, watched: Sequence[RunId]) -> Self:
+        """The same place, with other runs watched."""
+        return replace(self, watched=tuple(watched))
+
+    def _moved_to(self, entry: Entry, run_id: RunId) -> Self:
+        others = tuple(watched for watched in self.watched if watched != run_id)
+        return replace(
+            self,
+            synced_through=run_id,
+            synced_through_at=entry.created_at,
+            overlap_from=self.synced_through
+            if self._is_later_second(entry)
+            else self.overlap_from,
+            watched=(*others, run_id) if entry.is_open else others,
+        )
+
+    def _is_later_second(self, entry: Entry) -> bool:
+        """Whether the entry is surely of a later second; a reject's is not known."""
+        if entry.created_at is None or self.synced_through_at is None:
+            return False
+        return entry.created_at // SECOND > self.synced_through_at // SECOND

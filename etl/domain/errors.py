@@ -3,6 +3,8 @@
 SyncError                    catch only at an entry point
 ├── RetryableError           the same call may work later
 ├── ThreadMissingError       skip this thread; one 404 proves nothing
+├── RunMissingError          the server does not know this run; keep what is there
+├── CursorLostError          the server does not know this cursor; begin at the start
 ├── RefusedError             the server will not answer this request; end this pass
 ├── ContractError            the server broke its own rules; end this pass
 ├── StoppedError             somebody asked to stop; end quietly
@@ -25,6 +27,14 @@ class RetryableError(SyncError):
 
 class ThreadMissingError(SyncError):
     """The server does not know this thread; one such answer proves nothing."""
+
+
+class RunMissingError(SyncError):
+    """The server does not know this run of a thread."""
+
+
+class CursorLostError(SyncError):
+    """The server does not know this cursor, or what follows it."""
 
 
 class RefusedError(SyncError):

@@ -16,6 +16,8 @@ JsonText: TypeAlias = str
 SECOND = 1_000_000
 """One second of `Instant`, in microseconds."""
 
+DAY = 86_400 * SECOND
+
 TERMINAL = frozenset({"completed", "failed", "cancelled", "expired", "incomplete"})
 """Statuses that will not change (the API reference, "Run lifecycle")."""
 
@@ -101,9 +103,14 @@ class Run(NamedTuple):
     extra: JsonText | None
 
     @property
-    def is_settled(self) -> bool:
-        """Whether no later change of this run is expected."""
-        return is_terminal(self.status)
+    def is_open(self) -> bool:
+        """Whether the run may still change."""
+        return not is_terminal(self.status)
+
+    @property
+    def deadline(self) -> Instant:
+        """The instant by which the run should have ended."""
+        return self.expires_at or Instant(self.created_at + DAY)
 
 
 class RejectReason(Enum):
@@ -135,6 +142,11 @@ class Reject(NamedTuple):
         return None
 
     @property
-    def is_settled(self) -> bool:
-        """Always: the payload is safe in quarantine."""
-        return True
+    def is_open(self) -> bool:
+        """Never: the payload is safe in quarantine."""
+        return False
+
+    @property
+    def deadline(self) -> Instant | None:
+        """None: it is not waited for."""
+        return None

@@ -11,7 +11,7 @@ from etl.domain.errors import SourceUnavailableError, SyncError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
 from etl.extract.failures import failure_of
-from etl.extract.retry import AnswerError, RetryPolicy
+from etl.extract.retry import AnswerError, RateLimitedError, RetryPolicy
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
@@ -106,10 +106,14 @@ class Client:
         except httpx.TransportError as error:
             raise self._redacted(self._silence(error)) from error
         except httpx.HTTPError as error:  # a body that cannot be decoded
-            raise AnswerError(f"the answer cannot be read: {error}") from error
+            unread = AnswerError(f"the answer cannot be read: {error}")
+            raise self._redacted(unread) from error
         self._answered = True
         if response.status_code != httpx.codes.OK:
-            raise self._redacted(failure_of(response, redact=self._redact))
+            failure = failure_of(response, redact=self._redact)
+            if isinstance(failure, RateLimitedError):
+                self._budget.slow_down(self._policy.honoured(failure.wait))
+            raise self._redacted(failure)
         return Answer(response.content, sent_at)
 
     def _silence(self, error: httpx.TransportError) -> SyncError:

@@ -78,7 +78,8 @@ def _value(text: bytes | None) -> Any:
 def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
     members = dict(_members(body))
     data = members.get(b'"data"', b"")
-    if not (data.startswith(b"[") and data.endswith(b"]")):
+    is_whole = body.rstrip().endswith(b"}")
+    if not (is_whole and data.startswith(b"[") and data.endswith(b"]")):
         message = f"the answer is no list of runs ({_start_of(body)})"
         raise ContractError(message) from error
     return list(_elements(data)), members.get(b'"has_more"') == b"true"

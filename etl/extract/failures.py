@@ -12,7 +12,7 @@ from etl.domain.errors import (
     SyncError,
     ThreadMissingError,
 )
-from etl.extract.retry import AnswerError, asked_wait
+from etl.extract.retry import AnswerError, RateLimitedError, asked_wait
 
 LONGEST_MESSAGE = 300
 
@@ -49,13 +49,20 @@ def failure_of(response: httpx.Response, *, redact: Redact = str) -> SyncError:
             f"the account may not spend more: {said}; waiting is useless, settle the bill"
         )
     if _may_pass(response):
-        return AnswerError(f"the server failed: {said}", wait=asked_wait(response.headers))
+        return _passing(response, said)
     if response.is_redirect:
         return RefusedError(
             f"the server redirects to {_destination(response)}, which is not followed:"
             f" {said}"
         )
     return RefusedError(f"the server refuses the request: {said}")
+
+
+def _passing(response: httpx.Response, said: str) -> AnswerError:
+    wait = asked_wait(response.headers)
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        return RateLimitedError(f"the server wants fewer requests: {said}", wait=wait)
+    return AnswerError(f"the server failed: {said}", wait=wait)
 
 
 def describe(response: httpx.Response, *, redact: Redact = str) -> str:

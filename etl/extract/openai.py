@@ -3,29 +3,93 @@
 from collections.abc import Iterator
 from urllib.parse import quote
 
-from etl.domain.page import Page
-from etl.domain.run import RunId, ThreadId
+from etl.domain.bookmark import Bookmark
+from etl.domain.errors import (
+    CursorLostError,
+    RefusedError,
+    RunMissingError,
+    ThreadMissingError,
+)
+from etl.domain.page import Page, Payload
+from etl.domain.run import Instant, RunId, ThreadId
 from etl.extract.client import Answer, Client
-from etl.extract.paging import pages
+from etl.extract.paging import Direction, Walk
 
 HEADERS = {"OpenAI-Beta": "assistants=v2", "Accept": "application/json"}
 """What every request carries beside the API key (API reference, "Authentication")."""
 
 
 class OpenAISource:
-    """List-runs of one server, oldest run first."""
+    """List-runs and retrieve-run of one server whose cursors are trusted."""
 
     def __init__(self, client: Client, *, page_size: int) -> None:
         self.traffic = client.traffic
+        self.page_size = page_size
         self._client = client
-        self._page_size = page_size
 
-    def pages(self, thread_id: ThreadId, *, after: RunId | None) -> Iterator[Page]:
-        """Page through the runs of a thread that follow `after`."""
-        path = f"threads/{quote(thread_id, safe='')}/runs"
-        query: dict[str, str | int] = {"limit": self._page_size, "order": "asc"}
+    def pages(self, thread_id: ThreadId, *, bookmark: Bookmark) -> Iterator[Page]:
+        """Page through what may have changed since `bookmark`, oldest run first.
+
+        Begins before the bookmark's second, and at the thread's start (a page
+        with no `after`) where the bookmark's run does not come back.
+        """
+        if bookmark.overlap_from is not None:
+            try:
+                yield from expecting(
+                    self.walk(thread_id, bookmark.overlap_from).pages(),
+                    bookmark.synced_through,
+                )
+            except CursorLostError:
+                pass
+            else:
+                return
+        yield from self.walk(thread_id, None).pages()
+
+    def retrieve(self, thread_id: ThreadId, run_id: RunId) -> tuple[Payload, Instant]:
+        """Fetch one run and the instant it was asked for; raises RunMissingError."""
+        path = f"{_runs_of(thread_id)}/{quote(run_id, safe='')}"
+        try:
+            answer = self._client.ask(path, {})
+        except (ThreadMissingError, RefusedError) as error:
+            raise RunMissingError(str(error)) from error
+        return Payload(answer.body, run_id), answer.sent_at
+
+    def walk(
+        self,
+        thread_id: ThreadId,
+        after: RunId | None,
+        *,
+        page_size: int | None = None,
+        doubted_from: int | None = None,
+        direction: Direction = Direction.ASCENDING,
+    ) -> Walk:
+        """One walk through a thread; doubts full pages unless told otherwise.
+
+        An answer of 400 or 404 to a request with a cursor raises CursorLostError:
+        the cursor's run may be what is gone.
+        """
+        size = page_size or self.page_size
+        query: dict[str, str | int] = {"limit": size, "order": direction.value}
 
         def fetch(cursor: RunId | None) -> Answer:
-            return self._client.ask(path, query | ({"after": cursor} if cursor else {}))
+            if cursor is None:
+                return self._client.ask(_runs_of(thread_id), query)
+            try:
+                return self._client.ask(_runs_of(thread_id), {**query, "after": cursor})
+            except (ThreadMissingError, RefusedError) as error:
+                raise CursorLostError(str(error)) from error
 
-        return pages(fetch, thread_id, after)
+        return Walk(fetch, thread_id, after, doubted_from or size, direction)
+
+
+def expecting(pages: Iterator[Page], run_id: RunId | None) -> Iterator[Page]:
+    """Pass pages on; raises CursorLostError unless the first one holds this run."""
+    first = next(pages)
+    if run_id not in {payload.run_id for payload in first.payloads}:
+        raise CursorLostError(f"run {run_id} did not come back")
+    yield first
+    yield from pages
+
+
+def _runs_of(thread_id: ThreadId) -> str:
+    return f"threads/{quote(thread_id, safe='')}/runs"

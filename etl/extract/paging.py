@@ -1,34 +1,34 @@
-"""Ascending pages of one thread, each checked before the next is asked for."""
+"""One walk through a thread's list, page by page, each checked against the last.
+
+The next cursor is the last run of an earlier second, not the last run of the page:
+so the runs of the page's last second must come back on the next page. A server
+that skips runs of equal second, compares cursors by id, or does not know the
+cursor is noticed there.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import sha256
 
 from etl.domain.errors import ContractError
 from etl.domain.page import Page, Payload
-from etl.domain.run import Instant, RunId, ThreadId
+from etl.domain.run import RunId, ThreadId
 from etl.extract.client import Answer
 from etl.extract.envelope import Entry, open_envelope
 
 Fetch = Callable[[RunId | None], Answer]
 """Fetch the page that follows a cursor."""
 
+MOST_PAGES = 100_000
+"""A thread longer than this is taken for a server that never ends."""
 
-def pages(fetch: Fetch, thread_id: ThreadId, after: RunId | None) -> Iterator[Page]:
-    """Page through a thread from `after` to its end.
 
-    Raises ContractError where the order, the cursor or the thread is not the one
-    asked for: going on could lose runs or never end.
-    """
-    cursor, last_at = after, 0.0
-    while True:
-        answer = fetch(cursor)
-        entries, has_more = open_envelope(answer.body)
-        page = _page(thread_id, cursor, entries, answer.sent_at, has_more=has_more)
-        last_at = _verify(entries, thread_id, last_at)
-        next_cursor = _next_cursor(page) if has_more else None
-        yield page
-        if next_cursor is None:
-            return
-        cursor = next_cursor
+class Direction(Enum):
+    """The order of a walk; the value is the query's."""
+
+    ASCENDING = "asc"
+    DESCENDING = "desc"
 
 
 def id_of(value: object) -> str | None:
@@ -40,58 +40,145 @@ def id_of(value: object) -> str | None:
     return value or None
 
 
+def key_of(entry: Entry) -> str | bytes:
+    """What tells one entry from another: its id, or all of its text."""
+    return id_of(entry.peek.id) or sha256(entry.text).digest()
+
+
+@dataclass
+class Walk:
+    """One walk through the runs of a thread that follow `after`.
+
+    `pages` yields what is new on each page, and raises ContractError where the
+    server breaks its rules: going on could lose runs or never end. A page of
+    `doubted_from` runs or more is not believed to be the last one until the server
+    is asked once more. `answers` counts requests; `moved` tells whether runs of
+    different times proved the order.
+    """
+
+    fetch: Fetch
+    thread_id: ThreadId
+    after: RunId | None
+    doubted_from: int
+    direction: Direction = Direction.ASCENDING
+    answers: int = 0
+    moved: bool = False
+    _overlap: set[str | bytes] = field(default_factory=set)
+    _previous: set[str | bytes] = field(default_factory=set)
+    _last_id: RunId | None = None
+    _last_at: float | None = None
+
+    def pages(self) -> Iterator[Page]:
+        """Page through to the end; the last page has no more after it."""
+        cursor = self._last_id = self.after
+        answer, entries, promised = self._ask(cursor)
+        while True:
+            fresh = self._fresh(entries, promised=promised)
+            after, last_id = self._last_id, _last_id(entries) or self._last_id
+            if not (promised or len(entries) >= self.doubted_from):
+                yield self._page(answer, fresh, after, has_more=False)
+                return
+            cursor, self._overlap = self._next_cursor(entries, last_id)
+            self._previous = set(map(key_of, entries))
+            self._last_id = last_id
+            if promised:
+                yield self._page(answer, fresh, after, has_more=True)
+                answer, entries, promised = self._ask(cursor)
+                continue
+            following = self._ask(cursor)
+            more = bool(self._unseen(following[1]))
+            yield self._page(answer, fresh, after, has_more=more)
+            if not more:
+                self._fresh(following[1], promised=False)
+                return
+            answer, entries, promised = following
+
+    def _ask(self, cursor: RunId | None) -> tuple[Answer, list[Entry], bool]:
+        self.answers += 1
+        if self.answers > MOST_PAGES:
+            raise ContractError(f"the list does not end after {MOST_PAGES:,} pages")
+        answer = self.fetch(cursor)
+        entries, promised = open_envelope(answer.body)
+        for entry in entries:
+            owner = id_of(entry.peek.thread_id)
+            if owner is not None and owner != self.thread_id:
+                raise ContractError(
+                    f"run {entry.peek.id} belongs to thread {owner}: the server ignores"
+                    " which thread it is asked for"
+                )
+        return answer, entries, promised
+
+    def _unseen(self, entries: Sequence[Entry]) -> list[Entry]:
+        seen = self._previous | {self.after}
+        return [entry for entry in entries if key_of(entry) not in seen]
+
+    def _fresh(self, entries: Sequence[Entry], *, promised: bool) -> list[Entry]:
+        """What the page adds; checks that it moves on, in order, without a gap."""
+        fresh = self._unseen(entries)
+        if promised and not fresh:
+            raise ContractError(
+                f"after {self._last_id} the server promises more runs but sends none that"
+                " are new: the cursor stands still"
+            )
+        if self._overlap - set(map(key_of, entries)):
+            raise ContractError(
+                f"runs around {self._last_id} did not come back on the next page: the"
+                " server's cursors skip runs"
+            )
+        for entry in fresh:
+            self._check_order(entry)
+        return fresh
+
+    def _check_order(self, entry: Entry) -> None:
+        created_at = entry.peek.created_at
+        if not isinstance(created_at, int | float):
+            return
+        ascending = self.direction is Direction.ASCENDING
+        if self._last_at is not None and (
+            created_at < self._last_at if ascending else created_at > self._last_at
+        ):
+            raise ContractError(
+                f"run {entry.peek.id} is out of order: the server does not sort as asked"
+            )
+        self.moved = self.moved or self._last_at not in {None, created_at}
+        self._last_at = created_at
+
+    def _next_cursor(
+        self, entries: Sequence[Entry], last_id: RunId | None
+    ) -> tuple[RunId, set[str | bytes]]:
+        """The last run of an earlier second, and the keys that must come back."""
+        if last_id is None:
+            raise ContractError("the server promises more runs but names none of these")
+        last_second = _second_of(entries[-1])
+        for place in range(len(entries) - 2, -1, -1):
+            run_id = id_of(entries[place].peek.id)
+            if run_id and _second_of(entries[place]) != last_second:
+                return RunId(run_id), set(map(key_of, entries[place + 1 :]))
+        return last_id, set()
+
+    def _page(
+        self, answer: Answer, fresh: Sequence[Entry], after: RunId | None, *, has_more: bool
+    ) -> Page:
+        return Page(
+            thread_id=self.thread_id,
+            after=after,
+            payloads=tuple(map(_payload, fresh)),
+            has_more=has_more,
+            observed_at=answer.sent_at,
+        )
+
+
 def _payload(entry: Entry) -> Payload:
     run_id = id_of(entry.peek.id)
     return Payload(entry.text, RunId(run_id) if run_id else None)
 
 
-def _page(
-    thread_id: ThreadId,
-    cursor: RunId | None,
-    entries: Sequence[Entry],
-    sent_at: Instant,
-    *,
-    has_more: bool,
-) -> Page:
-    payloads = tuple(map(_payload, entries))
-    return Page(
-        thread_id=thread_id,
-        after=cursor,
-        payloads=payloads,
-        has_more=has_more,
-        observed_at=sent_at,
-    )
+def _last_id(entries: Sequence[Entry]) -> RunId | None:
+    ids = (id_of(entry.peek.id) for entry in reversed(entries))
+    found = next((run_id for run_id in ids if run_id), None)
+    return RunId(found) if found else None
 
 
-def _verify(entries: Sequence[Entry], thread_id: ThreadId, last_at: float) -> float:
-    """Check owner and order; answer the creation time of the newest run so far."""
-    for entry in entries:
-        owner = id_of(entry.peek.thread_id)
-        if owner is not None and owner != thread_id:
-            raise ContractError(
-                f"run {entry.peek.id} belongs to thread {owner}: the server ignores"
-                " which thread it is asked for"
-            )
-        created_at = entry.peek.created_at
-        if not isinstance(created_at, int | float):
-            continue
-        if created_at < last_at:
-            raise ContractError(
-                f"run {entry.peek.id} is older than the run before it: the server"
-                " does not sort ascending"
-            )
-        last_at = created_at
-    return last_at
-
-
-def _next_cursor(page: Page) -> RunId:
-    ids = [payload.run_id for payload in page.payloads if payload.run_id]
-    if not ids:
-        raise ContractError(
-            f"after {page.after} the server promises more runs but names none"
-        )
-    if page.after in ids:
-        raise ContractError(
-            f"the cursor stays at {page.after}: the server repeats its page"
-        )
-    return ids[-1]
+def _second_of(entry: Entry) -> object:
+    created_at = entry.peek.created_at
+    return int(created_at) if isinstance(created_at, int | float) else None

@@ -23,6 +23,10 @@ class AnswerError(RetryableError):
         self.wait = wait
 
 
+class RateLimitedError(AnswerError):
+    """The server refuses for the rate of requests: the whole source must slow down."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
     """How patient the client is; the figures are the official SDK's, with more attempts.
@@ -52,10 +56,16 @@ class RetryPolicy:
             reraise=True,
         )
 
+    def honoured(self, asked: float | None) -> float | None:
+        """The seconds a server asked for, where that is a sane number of them."""
+        if asked is None or not 0 < asked <= self.longest_asked_seconds:
+            return None
+        return asked
+
     def _wait(self, state: tenacity.RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.wait if isinstance(error, AnswerError) else None
-        if asked is not None and 0 < asked <= self.longest_asked_seconds:
+        asked = self.honoured(error.wait) if isinstance(error, AnswerError) else None
+        if asked is not None:
             return asked
         doubled = self.shortest_seconds * 2.0 ** (state.attempt_number - 1)
         seconds = min(doubled, self.longest_seconds)

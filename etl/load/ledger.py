@@ -1,10 +1,12 @@
 """The ledger: one row per sync, counted up by every batch it commits."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import Batch, Committed
-from etl.domain.outcome import SyncReport
+from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import Instant
 from etl.load.database import connected
 from etl.load.statements import microseconds
@@ -24,15 +26,42 @@ def open_sync(engine: Engine, *, trigger: str) -> tuple[int, Instant]:
     return sync_id, Instant(started_at)
 
 
+def now(engine: Engine) -> Instant:
+    """The database's clock."""
+    statement = sa.select(microseconds(sa.func.clock_timestamp()))
+    with connected(engine) as connection:
+        return Instant(connection.execute(statement).scalar_one())
+
+
+def unfinished_since(engine: Engine, *, trigger: str) -> datetime:
+    """When the first of the syncs began that were to do this and did not end.
+
+    Now, where the last one with this trigger ended, or there was none.
+    """
+    mine = syncs.c.trigger == trigger
+    ended = syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value])
+    last_ended = sa.select(sa.func.max(syncs.c.sync_id)).where(mine, ended)
+    began = sa.select(sa.func.min(syncs.c.started_at)).where(
+        mine, syncs.c.sync_id > sa.func.coalesce(last_ended.scalar_subquery(), 0)
+    )
+    statement = sa.select(
+        sa.func.coalesce(began.scalar_subquery(), sa.func.clock_timestamp())
+    )
+    with connected(engine) as connection:
+        found: datetime = connection.execute(statement).scalar_one()
+    return found
+
+
 def count_up(
     connection: Connection, sync_id: int, batch: Batch, committed: Committed
 ) -> None:
     """Add one batch to the sync's figures, in the batch's own transaction."""
-    ended = sum(part.completes for part in batch.increments) + len(batch.failures)
+    failed = len(batch.failures) + len(batch.missing)
+    ended = sum(part.completes for part in batch.increments) + failed
     read = committed.created + committed.updated + committed.unchanged
     figures = {
         syncs.c.threads: ended,
-        syncs.c.threads_failed: len(batch.failures),
+        syncs.c.threads_failed: failed,
         syncs.c.pages: committed.pages,
         syncs.c.requests: batch.requests,
         syncs.c.retries: batch.retries,

@@ -9,9 +9,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.run import TERMINAL
 from etl.load.database import connected
-from etl.load.tables import rejects, runs, sources, syncs, threads
+from etl.load.tables import drift, rejects, runs, sources, syncs, threads
 
 LAST_SYNCS = 5
+MOST_DRIFT = 20
 
 
 class SourceOverview(NamedTuple):
@@ -23,6 +24,7 @@ class SourceOverview(NamedTuple):
     threads: int
     threads_failing: int
     threads_never_read: int
+    threads_gone: int
     last_pass_at: datetime | None
 
 
@@ -53,6 +55,19 @@ class RunsOverview(NamedTuple):
     rejects: int
 
 
+class DriftOverview(NamedTuple):
+    """One unknown field, value or type."""
+
+    source: str
+    path: str
+    kind: str
+    value: str
+    times_seen: int
+    first_seen_at: datetime
+    last_seen_at: datetime
+    example_run_id: str | None
+
+
 class ThreadOverview(NamedTuple):
     """One tracked thread."""
 
@@ -64,6 +79,8 @@ class ThreadOverview(NamedTuple):
     synced_through: str | None
     consecutive_errors: int
     last_error: str | None
+    missing_since: datetime | None
+    gone_at: datetime | None
 
 
 def sources_overview(engine: Engine) -> list[SourceOverview]:
@@ -71,6 +88,7 @@ def sources_overview(engine: Engine) -> list[SourceOverview]:
     count = sa.func.count(threads.c.thread_id)
     failing = count.filter(threads.c.consecutive_errors > 0)
     unread = count.filter(threads.c.last_pass_at.is_(None))
+    gone = count.filter(threads.c.gone_at.is_not(None))
     statement = (
         sa.select(
             sources.c.name,
@@ -79,6 +97,7 @@ def sources_overview(engine: Engine) -> list[SourceOverview]:
             count,
             failing,
             unread,
+            gone,
             sa.func.max(threads.c.last_pass_at),
         )
         .outerjoin(threads, threads.c.source_id == sources.c.source_id)
@@ -111,6 +130,19 @@ def runs_overview(engine: Engine) -> RunsOverview:
     ).select_from(runs)
     with connected(engine) as connection:
         return RunsOverview(*connection.execute(statement).one())
+
+
+def drift_overview(engine: Engine) -> list[DriftOverview]:
+    """What the schema does not know, the latest first."""
+    columns = [drift.c[name] for name in DriftOverview._fields[1:]]
+    statement = (
+        sa.select(sources.c.name, *columns)
+        .join(sources, sources.c.source_id == drift.c.source_id)
+        .order_by(drift.c.first_seen_at.desc(), drift.c.path, drift.c.value)
+        .limit(MOST_DRIFT)
+    )
+    with connected(engine) as connection:
+        return [DriftOverview(*row) for row in connection.execute(statement)]
 
 
 def threads_overview(engine: Engine, source: str | None) -> Iterator[ThreadOverview]:

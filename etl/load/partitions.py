@@ -7,12 +7,11 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from etl.domain.run import SECOND, Instant
+from etl.domain.run import DAY, SECOND, Instant
 
 FIRST_MONTH = date(2022, 1, 1)
 """Before this no real run can have been created."""
 
-DAY = 86_400 * SECOND
 LOCK = 0x72756E73  # "runs"
 
 Month = date

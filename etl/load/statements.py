@@ -5,16 +5,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from etl.domain.run import SECOND
 from etl.load.copying import OBSERVED, staging
-from etl.load.tables import instructions, rejects, runs, tools
+from etl.load.tables import drift, instructions, rejects, runs, tools
 
 KEY = ["source_id", "run_id", "created_at"]
 
 
 def instant(microseconds: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Microseconds since 1970 as timestamptz, exactly."""
+    """Microseconds since 1970 as timestamptz, exactly.
+
+    Postgres multiplies intervals as floats, hence seconds and the rest apart.
+    """
     epoch = sa.cast("epoch", sa.DateTime(timezone=True))
-    return epoch + microseconds * sa.text("interval '1 microsecond'")
+    seconds = (microseconds // SECOND) * sa.text("interval '1 second'")
+    return epoch + seconds + (microseconds % SECOND) * sa.text("interval '1 microsecond'")
 
 
 def microseconds(moment: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
@@ -87,6 +92,17 @@ ADD_REJECTS = _reject.on_conflict_do_update(
     },
 )
 
+_drift = insert(drift)
+ADD_DRIFT = _drift.on_conflict_do_update(
+    index_elements=["source_id", "path", "kind", "value"],
+    set_={
+        "last_seen_at": sa.func.greatest(
+            drift.c.last_seen_at, _drift.excluded.last_seen_at
+        ),
+        "times_seen": drift.c.times_seen + _drift.excluded.times_seen,
+    },
+)
+
 LOCK_THREADS = sa.text(
     """
     SELECT t.source_id, t.thread_id,
@@ -103,28 +119,49 @@ MOVE_THREADS = sa.text(
     """
     UPDATE run_sync.threads t
     SET synced_through = n.synced_through,
-        synced_through_at = 'epoch'::timestamptz
-            + n.synced_through_at * interval '1 microsecond',
-        read_at = 'epoch'::timestamptz + n.read_at * interval '1 microsecond',
-        last_pass_at = CASE WHEN n.completes
-            THEN 'epoch'::timestamptz + n.read_at * interval '1 microsecond'
-            ELSE t.last_pass_at END,
-        last_run_at = greatest(t.last_run_at,
-            'epoch'::timestamptz + n.last_run_at * interval '1 microsecond'),
+        synced_through_at = n.synced_through_at,
+        overlap_from = n.overlap_from,
+        watched_run_ids = ARRAY(SELECT jsonb_array_elements_text(n.watched::jsonb)),
+        walked_at = CASE WHEN n.walked THEN n.read_at ELSE t.walked_at END,
+        missing_since = NULL,
+        gone_at = NULL,
+        read_at = n.read_at,
+        last_pass_at = CASE WHEN n.completes THEN n.read_at ELSE t.last_pass_at END,
+        last_run_at = greatest(t.last_run_at, n.last_run_at),
         runs_seen = t.runs_seen + n.created,
         consecutive_errors = CASE WHEN n.completes THEN 0
             ELSE t.consecutive_errors END,
         last_error = CASE WHEN n.completes THEN NULL ELSE t.last_error END
     FROM unnest(
         CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
-        CAST(:synced_through AS text[]), CAST(:synced_through_at AS bigint[]),
-        CAST(:read_at AS bigint[]), CAST(:completes AS boolean[]),
-        CAST(:last_run_at AS bigint[]), CAST(:created AS bigint[])
+        CAST(:synced_through AS text[]), CAST(:synced_through_at AS timestamptz[]),
+        CAST(:read_at AS timestamptz[]), CAST(:completes AS boolean[]),
+        CAST(:last_run_at AS timestamptz[]), CAST(:created AS bigint[]),
+        CAST(:overlap_from AS text[]), CAST(:watched AS text[]),
+        CAST(:walked AS boolean[])
     ) AS n (source_id, thread_id, synced_through, synced_through_at, read_at,
-            completes, last_run_at, created)
+            completes, last_run_at, created, overlap_from, watched, walked)
     WHERE t.source_id = n.source_id AND t.thread_id = n.thread_id
     """
 )
+
+MARK_MISSING = sa.text(
+    """
+    UPDATE run_sync.threads t
+    SET missing_since = coalesce(t.missing_since, clock_timestamp()),
+        gone_at = CASE
+            WHEN t.missing_since <= clock_timestamp() - interval '1 hour'
+            THEN coalesce(t.gone_at, clock_timestamp()) ELSE t.gone_at END,
+        consecutive_errors = t.consecutive_errors + 1,
+        last_error = n.message
+    FROM unnest(
+        CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
+        CAST(:messages AS text[])
+    ) AS n (source_id, thread_id, message)
+    WHERE t.source_id = n.source_id AND t.thread_id = n.thread_id
+    """
+)
+"""A second sync at least an hour after the first that missed it makes a tombstone."""
 
 NOTE_FAILURES = sa.text(
     """

@@ -4,32 +4,31 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from etl.domain.batch import Batch, Committed, Increment, SourceId
+from etl.domain.bookmark import Bookmark
+from etl.domain.quarantine import Replay
 from etl.domain.run import Instant, Reject, RejectReason, Run, ThreadId
+from etl.load import bookmarks
 from etl.load.copying import copy_runs, create_staging
 from etl.load.database import translated
 from etl.load.dictionaries import Dictionaries
+from etl.load.drift import add_drift
 from etl.load.ledger import count_up
 from etl.load.partitions import Partitions
-from etl.load.quarantine import add_rejects
-from etl.load.statements import (
-    LOCK_THREADS,
-    MOVE_THREADS,
-    NOTE_FAILURES,
-    upsert_runs,
-)
+from etl.load.quarantine import add_rejects, mark_replayed
+from etl.load.statements import upsert_runs
 
 Key = tuple[SourceId, ThreadId]
 
 REFUSALS = (
     psycopg.errors.DataError,
     psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,  # jsonb nested too deep
     UnicodeEncodeError,
 )
 """What the database or the driver says to a value that it cannot hold."""
@@ -64,19 +63,52 @@ class Store:
                     raise
             return self._commit_apart(batch)
 
+    def replay(self, replay: Replay) -> tuple[int, int] | None:
+        """Write a run out of quarantine and mark its reject, in one transaction.
+
+        Answers rows created and updated; None, and nothing is written, where the
+        database refuses the run still.
+        """
+        reject = replay.reject
+        increment = Increment(
+            source_id=reject.source_id,
+            thread_id=reject.thread_id,
+            read_before=None,
+            read_at=reject.last_seen_at,
+            runs=(replay.run,),
+            rejects=(),
+            payloads=(),
+            bookmark=Bookmark(),
+            completes=False,
+            walked=False,
+        )
+        with translated(self._connection.engine.url):
+            if self._refusal(increment) is not None:
+                return None
+            created_at = replay.run.created_at
+            self._partitions.prepare(self._connection, [created_at], now=self._now)
+            with self._connection.begin():
+                self._dictionaries.add(self._connection, [replay.run])
+                written = self._write([increment])
+                mark_replayed(self._connection, reject.reject_id)
+        return next(iter(written.values()), (0, 0))
+
     def _commit(self, batch: Batch) -> Committed:
         connection = self._connection
         created = [run.created_at for part in batch.increments for run in part.runs]
         self._partitions.prepare(connection, created, now=self._now)
         with connection.begin():
-            current, overtaken = self._lock(batch.increments)
+            current, overtaken = bookmarks.lock(connection, batch.increments)
             runs = [run for increment in current for run in increment.runs]
             new_entries = self._dictionaries.add(connection, runs)
             written = self._write(current)
             rejects = add_rejects(connection, current)
-            _move_threads(connection, current, written)
-            _note_failures(connection, batch)
-            created_rows, updated_rows = map(sum, _columns(written.values(), 2))
+            add_drift(connection, current)
+            bookmarks.move(connection, current, written)
+            bookmarks.note_failures(connection, batch.failures)
+            bookmarks.mark_missing(connection, batch.missing)
+            created_rows = sum(created for created, _ in written.values())
+            updated_rows = sum(updated for _, updated in written.values())
             committed = Committed(
                 created=created_rows,
                 updated=updated_rows,
@@ -89,25 +121,6 @@ class Store:
         self._dictionaries.remember(new_entries)
         return committed
 
-    def _lock(
-        self, increments: Sequence[Increment]
-    ) -> tuple[list[Increment], frozenset[Key]]:
-        """Lock the threads; answer the increments that still build on what is there."""
-        keys = {(part.source_id, part.thread_id) for part in increments}
-        rows = self._connection.execute(LOCK_THREADS, _arrays(keys))
-        read_at: dict[Key, Instant | None] = {
-            (row.source_id, row.thread_id): row.read_at for row in rows
-        }
-        current, overtaken = [], set()
-        for part in increments:
-            key = part.source_id, part.thread_id
-            if key in read_at and read_at[key] == part.read_before:
-                read_at[key] = part.read_at
-                current.append(part)
-            else:
-                overtaken.add(key)
-        return current, frozenset(overtaken)
-
     def _write(self, increments: Sequence[Increment]) -> dict[Key, tuple[int, int]]:
         """Upsert the runs; answer how many rows were created and updated by thread."""
         if not copy_runs(self._connection, increments):
@@ -117,13 +130,11 @@ class Store:
 
     def _commit_apart(self, batch: Batch) -> Committed:
         """Commit one increment at a time, the refused runs as rejects."""
-        parts = [replace(batch, increments=[], failures=batch.failures)]
-        rest = replace(batch, increments=[], failures=[], requests=0, retries=0)
-        parts += [
-            replace(rest, increments=[self._without_refused(increment)])
+        parts = [
+            Batch(increments=[self._without_refused(increment)])
             for increment in batch.increments
         ]
-        return _sum(self._commit(part) for part in parts)
+        return _sum(map(self._commit, [*parts, replace(batch, increments=())]))
 
     def _without_refused(self, increment: Increment) -> Increment:
         kept: list[Run] = []
@@ -152,52 +163,6 @@ class Store:
             with suppress(sa.exc.InvalidRequestError):
                 transaction.rollback()
         return None
-
-
-def _move_threads(
-    connection: Connection,
-    increments: Iterable[Increment],
-    written: dict[Key, tuple[int, int]],
-) -> None:
-    """Move bookmarks and health; where a thread has several pages, the last one counts."""
-    last = {(part.source_id, part.thread_id): part for part in increments}
-    newest: dict[Key, Instant] = {}
-    for part in increments:
-        for run in part.runs:
-            key = part.source_id, part.thread_id
-            newest[key] = max(newest.get(key, run.created_at), run.created_at)
-    if not last:
-        return
-    connection.execute(
-        MOVE_THREADS,
-        _arrays(last)
-        | {
-            "synced_through": [p.bookmark.synced_through for p in last.values()],
-            "synced_through_at": [p.bookmark.synced_through_at for p in last.values()],
-            "read_at": [p.read_at for p in last.values()],
-            "completes": [p.completes for p in last.values()],
-            "last_run_at": [newest.get(key) for key in last],
-            "created": [written.get(key, (0, 0))[0] for key in last],
-        },
-    )
-
-
-def _note_failures(connection: Connection, batch: Batch) -> None:
-    if batch.failures:
-        keys = [(failure.source_id, failure.thread_id) for failure in batch.failures]
-        messages = [failure.message for failure in batch.failures]
-        connection.execute(NOTE_FAILURES, _arrays(keys) | {"messages": messages})
-
-
-def _arrays(keys: Iterable[Key]) -> dict[str, Any]:
-    """Keys as two parallel arrays."""
-    source_ids, thread_ids = _columns(keys, 2)
-    return {"source_ids": list(source_ids), "thread_ids": list(thread_ids)}
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], width: int) -> list[tuple[Any, ...]]:
-    """Rows turned into columns, also where there is no row."""
-    return list(zip(*rows, strict=True)) or [()] * width
 
 
 def _refused(run: Run, increment: Increment, refusal: str) -> Reject:

@@ -1,6 +1,8 @@
 """The registry of tracked threads, and of the sources they belong to."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
@@ -58,58 +60,125 @@ def untrack(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId])
         return connection.execute(statement).rowcount
 
 
-def count_tracked(engine: Engine, source_id: SourceId, only: ThreadId | None = None) -> int:
-    """How many threads of a source a sync has before it."""
-    statement = sa.select(sa.func.count()).select_from(threads)
+Choice = Sequence[sa.ColumnElement[bool]]
+"""Which threads a sync has before it."""
+
+TOMBSTONE_DAYS = 7
+TOMBSTONE_SHARE = 28
+
+_draw = sa.func.abs(sa.func.hashtextextended(threads.c.thread_id, 0))
+"""A number that is always the same for a thread, and even over all threads."""
+
+
+def due(source_id: SourceId, only: ThreadId | None = None) -> Choice:
+    """The threads of a source, or one of them.
+
+    A tombstone is asked for a week, then every 28th day: it may come back to life.
+    """
+    mine = threads.c.source_id == source_id
+    if only is not None:
+        return [mine, threads.c.thread_id == only]
+    young = threads.c.gone_at > sa.func.now() - timedelta(days=TOMBSTONE_DAYS)
+    today = sa.cast(sa.extract("epoch", sa.func.now()), sa.BigInteger) // 86_400
+    its_day = _draw % TOMBSTONE_SHARE == today % TOMBSTONE_SHARE
+    return [mine, sa.or_(threads.c.gone_at.is_(None), young, its_day)]
+
+
+def not_walked_since(horizon: datetime) -> sa.ColumnElement[bool]:
+    """Threads that were not read from their start since an instant."""
+    return sa.or_(threads.c.walked_at.is_(None), threads.c.walked_at < horizon)
+
+
+def walk_is_due(every: timedelta | None) -> sa.ColumnElement[bool]:
+    """Whether a thread should be read from its start once more.
+
+    Each thread has its own day between half of the interval and the whole, so that
+    threads that were first read together are spread over many syncs.
+    """
+    if every is None:
+        return sa.false()
+    share = 0.5 + (_draw % 1_000) / sa.literal(2_000.0)
+    return threads.c.walked_at < sa.func.now() - share * sa.cast(every, sa.Interval)
+
+
+def has_run_since(moment: datetime) -> sa.ColumnElement[bool]:
+    """Threads with a run created since an instant."""
+    return threads.c.last_run_at >= moment
+
+
+def among(keys: Sequence[tuple[SourceId, ThreadId]]) -> sa.ColumnElement[bool]:
+    """These threads."""
+    return sa.tuple_(threads.c.source_id, threads.c.thread_id).in_(keys)
+
+
+def count_tracked(engine: Engine, choice: Choice) -> int:
+    """How many threads a sync has before it."""
+    statement = sa.select(sa.func.count()).select_from(threads).where(*choice)
     with connected(engine) as connection:
-        return connection.scalar(statement.where(*_due(source_id, only))) or 0
+        return connection.scalar(statement) or 0
 
 
 def tracked(
-    engine: Engine, source_id: SourceId, only: ThreadId | None = None
+    engine: Engine, choice: Choice, *, from_start: sa.ColumnElement[bool]
 ) -> Iterator[TrackedThread]:
-    """Read the threads of a source, a thousand at a time."""
+    """Read the chosen threads, a thousand at a time.
+
+    Where `from_start` holds, the bookmark is left out, so that the whole thread is
+    read again.
+    """
     last = ThreadId("")
     while True:
-        found = _tracked_after(engine, source_id, only, last)
+        found = _tracked_after(engine, choice, from_start, last)
         yield from found
         if len(found) < AT_ONCE:
             return
         last = found[-1].thread_id
 
 
-def _due(source_id: SourceId, only: ThreadId | None) -> Iterator[sa.ColumnElement[bool]]:
-    yield threads.c.source_id == source_id
-    yield threads.c.gone_at.is_(None)
-    if only is not None:
-        yield threads.c.thread_id == only
+def sampled(engine: Engine, choice: Choice, most: int | None) -> list[TrackedThread]:
+    """Some of the chosen threads at random, or all of them."""
+    if most is None:
+        return list(tracked(engine, choice, from_start=sa.false()))
+    return _read(engine, _select(choice, sa.false()).order_by(sa.func.random()).limit(most))
 
 
 def _tracked_after(
-    engine: Engine, source_id: SourceId, only: ThreadId | None, last: ThreadId
+    engine: Engine, choice: Choice, from_start: sa.ColumnElement[bool], last: ThreadId
 ) -> list[TrackedThread]:
-    statement = (
-        sa.select(
-            threads.c.thread_id,
-            threads.c.synced_through,
-            microseconds(threads.c.synced_through_at).label("synced_through_at"),
-            microseconds(threads.c.read_at).label("read_at"),
-        )
-        .where(*_due(source_id, only), threads.c.thread_id > last)
-        .order_by(threads.c.thread_id)
-        .limit(AT_ONCE)
-    )
+    chosen = _select([*choice, threads.c.thread_id > last], from_start)
+    return _read(engine, chosen.order_by(threads.c.thread_id).limit(AT_ONCE))
+
+
+def _select(choice: Choice, from_start: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    return sa.select(
+        threads.c.source_id,
+        threads.c.thread_id,
+        threads.c.synced_through,
+        microseconds(threads.c.synced_through_at).label("synced_through_at"),
+        threads.c.overlap_from,
+        threads.c.watched_run_ids,
+        microseconds(threads.c.read_at).label("read_at"),
+        threads.c.gone_at.is_not(None).label("is_gone"),
+        from_start.label("from_start"),
+    ).where(*choice)
+
+
+def _read(engine: Engine, statement: sa.Select[Any]) -> list[TrackedThread]:
     with connected(engine) as connection:
-        rows = connection.execute(statement).all()
-    return [
-        TrackedThread(
-            source_id=source_id,
-            thread_id=row.thread_id,
-            bookmark=Bookmark(
-                synced_through=row.synced_through,
-                synced_through_at=row.synced_through_at,
-            ),
-            read_at=row.read_at,
-        )
-        for row in rows
-    ]
+        return list(map(_thread, connection.execute(statement)))
+
+
+def _thread(row: Any) -> TrackedThread:
+    bookmark = Bookmark(
+        synced_through=row.synced_through,
+        synced_through_at=row.synced_through_at,
+        overlap_from=row.overlap_from,
+        watched=tuple(row.watched_run_ids),
+    )
+    return TrackedThread(
+        source_id=row.source_id,
+        thread_id=row.thread_id,
+        bookmark=Bookmark() if row.from_start else bookmark,
+        read_at=row.read_at,
+        is_gone=row.is_gone,
+    )

@@ -1,6 +1,20 @@
 """The pipeline: sync = all threads, pass = one thread; workers, batching, outcomes."""
 
-from etl.sync.ports import Source, Store, SyncedSource, Watcher
+from etl.sync.ports import Reader, Source, Store, SyncedSource, Watcher
+from etl.sync.reading import read_thread, read_untrusted_thread
+from etl.sync.replaying import replay_rejects
 from etl.sync.sync import sync
+from etl.sync.verifying import verify_thread
 
-__all__ = ["Source", "Store", "SyncedSource", "Watcher", "sync"]
+__all__ = [
+    "Reader",
+    "Source",
+    "Store",
+    "SyncedSource",
+    "Watcher",
+    "read_thread",
+    "read_untrusted_thread",
+    "replay_rejects",
+    "sync",
+    "verify_thread",
+]

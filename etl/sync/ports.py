@@ -1,13 +1,14 @@
 """What a sync needs from the world, as it sees it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from etl.domain.batch import Batch, Committed, SourceId, TrackedThread
+from etl.domain.batch import Batch, Committed, Increment, SourceId, TrackedThread
+from etl.domain.bookmark import Bookmark
 from etl.domain.outcome import SyncReport
-from etl.domain.page import Page
-from etl.domain.run import RunId, ThreadId
+from etl.domain.page import Page, Payload
+from etl.domain.run import Instant, RunId, ThreadId
 
 
 class Traffic(Protocol):
@@ -23,8 +24,16 @@ class Source(Protocol):
     @property
     def traffic(self) -> Traffic: ...
 
-    def pages(self, thread_id: ThreadId, *, after: RunId | None) -> Iterator[Page]:
-        """Page through the runs of a thread that follow `after`, oldest first."""
+    def pages(self, thread_id: ThreadId, *, bookmark: Bookmark) -> Iterator[Page]:
+        """Page through what may have changed since `bookmark`.
+
+        The first page follows `bookmark.overlap_from`; a page with no `after`
+        begins the thread anew.
+        """
+        ...
+
+    def retrieve(self, thread_id: ThreadId, run_id: RunId) -> tuple[Payload, Instant]:
+        """Fetch one run, and the instant it was asked for; raises RunMissingError."""
         ...
 
 
@@ -44,6 +53,10 @@ class Watcher(Protocol):
         ...
 
 
+Reader = Callable[[TrackedThread, Source], Iterator[Increment]]
+"""A pass over one thread of a source."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedSource:
     """One source with the threads that are to be read from it."""
@@ -51,5 +64,6 @@ class SyncedSource:
     source_id: SourceId
     name: str
     source: Source
+    read: Reader
     threads: Iterator[TrackedThread]
     workers: int

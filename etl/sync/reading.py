@@ -1,32 +1,153 @@
 """A pass: read what is new or still open in one thread, page by page."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from etl.domain.batch import Increment, TrackedThread
-from etl.domain.run import Instant, Reject, Run
+from etl.domain.bookmark import Bookmark
+from etl.domain.errors import RunMissingError
+from etl.domain.page import Page, Payload
+from etl.domain.run import Instant, Reject, Run, RunId
 from etl.sync.ports import Source
-from etl.transform import flatten
+from etl.transform import drift_of, flatten
+
+MOST_RETRIEVED = 20
+"""Watched runs asked for in one pass; the others have their turn in the next."""
 
 
 def read_thread(thread: TrackedThread, source: Source) -> Iterator[Increment]:
     """Read what is new or still open in one thread, page by page."""
-    bookmark, read_at = thread.bookmark, thread.read_at
-    for page in source.pages(thread.thread_id, after=bookmark.synced_through):
-        entries = [
-            flatten(payload, thread_id=thread.thread_id) for payload in page.payloads
+    reading = _Pass(thread)
+    yield from reading.watched(source)
+    reading.bookmark = reading.bookmark.rewound()
+    for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
+        yield reading.page(page)
+
+
+def read_untrusted_thread(thread: TrackedThread, source: Source) -> Iterator[Increment]:
+    """Read one thread of a server whose order is not believed.
+
+    The rows of every page are kept as it comes; the bookmark moves only in the
+    end, over all runs sorted by creation, once nothing can be missing.
+    """
+    reading = _Pass(thread)
+    yield from reading.watched(source)
+    start = reading.bookmark.rewound()
+    found: dict[str, _Sighting] = {}
+    for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
+        if page.after is None:
+            start, reading.walked = Bookmark(), True
+        entries = reading.flattened(page.payloads)
+        found |= {_key(entry): _sighting(entry) for entry in entries}
+        yield reading.increment(page, entries, completes=False)
+    in_order = sorted(found.values(), key=lambda entry: entry.created_at or 0)
+    yield reading.end(start, in_order)
+
+
+class _Sighting(NamedTuple):
+    """As much of an entry as the bookmark looks at."""
+
+    run_id: RunId | None
+    created_at: Instant | None
+    is_open: bool
+    deadline: Instant | None
+
+
+def _sighting(entry: Run | Reject) -> _Sighting:
+    return _Sighting(entry.run_id, entry.created_at, entry.is_open, entry.deadline)
+
+
+def _key(entry: Run | Reject) -> str:
+    if entry.run_id is not None:
+        return entry.run_id
+    return entry.payload if isinstance(entry, Reject) else ""
+
+
+class _Pass:
+    """The bookmark and the instant of one thread while it is read."""
+
+    def __init__(self, thread: TrackedThread) -> None:
+        self.bookmark = thread.bookmark
+        self.walked = False
+        self._thread = thread
+        self._read_at = thread.read_at
+
+    def flattened(self, payloads: Sequence[Payload]) -> list[Run | Reject]:
+        """Flatten what a page holds."""
+        return [flatten(each, thread_id=self._thread.thread_id) for each in payloads]
+
+    def page(self, page: Page) -> Increment:
+        """What a page in order adds; one with no `after` begins the thread anew."""
+        if page.after is None:
+            self.bookmark, self.walked = Bookmark(), True
+        entries = self.flattened(page.payloads)
+        self.bookmark = self.bookmark.advance(
+            entries, after=page.after, now=page.observed_at
+        )
+        return self.increment(page, entries, completes=not page.has_more)
+
+    def watched(self, source: Source) -> Iterator[Increment]:
+        """Ask for stale runs one by one; those that have ended are watched no more.
+
+        The bookmark's own run comes with the next page anyway.
+        """
+        behind = [
+            run_id
+            for run_id in self.bookmark.watched
+            if run_id != self.bookmark.synced_through
         ]
-        bookmark = bookmark.advance(entries, after=page.after)
-        read_before, read_at = read_at, _later(page.observed_at, read_at)
-        yield Increment(
-            source_id=thread.source_id,
-            thread_id=thread.thread_id,
+        for run_id in behind[:MOST_RETRIEVED]:
+            others = tuple(each for each in self.bookmark.watched if each != run_id)
+            try:
+                payload, asked_at = source.retrieve(self._thread.thread_id, run_id)
+            except RunMissingError:
+                self.bookmark = self.bookmark.watching(others)
+                continue
+            entries = self.flattened([payload])
+            if any(entry.is_open for entry in entries):
+                others = (*others, run_id)
+            self.bookmark = self.bookmark.watching(others)
+            page = Page(
+                thread_id=self._thread.thread_id,
+                after=run_id,
+                payloads=(payload,),
+                has_more=True,
+                observed_at=asked_at,
+            )
+            yield self.increment(page, entries, completes=False)
+
+    def end(self, start: Bookmark, in_order: Sequence[_Sighting]) -> Increment:
+        """The bookmark over all that an untrusted walk has found."""
+        now = self._read_at or Instant(0)
+        watching = start.watching(self.bookmark.watched) if start.synced_through else start
+        self.bookmark = watching.advance(in_order, after=start.synced_through, now=now)
+        nothing = Page(
+            thread_id=self._thread.thread_id,
+            after=None,
+            payloads=(),
+            has_more=False,
+            observed_at=now,
+        )
+        return self.increment(nothing, [], completes=True)
+
+    def increment(
+        self, page: Page, entries: Sequence[Run | Reject], *, completes: bool
+    ) -> Increment:
+        """An increment with the bookmark as it is, and the thread's next instant."""
+        read_before, self._read_at = self._read_at, _later(page.observed_at, self._read_at)
+        runs = tuple(entry for entry in entries if isinstance(entry, Run))
+        return Increment(
+            source_id=self._thread.source_id,
+            thread_id=self._thread.thread_id,
             read_before=read_before,
-            read_at=read_at,
-            runs=tuple(entry for entry in entries if isinstance(entry, Run)),
+            read_at=self._read_at,
+            runs=runs,
             rejects=tuple(entry for entry in entries if isinstance(entry, Reject)),
             payloads=page.payloads,
-            bookmark=bookmark,
-            completes=not page.has_more,
+            bookmark=self.bookmark,
+            completes=completes,
+            walked=completes and self.walked,
+            drift=tuple(drift for run in runs for drift in drift_of(run)),
         )
 
 

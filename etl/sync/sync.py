@@ -3,17 +3,27 @@
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
-from etl.domain.batch import Batch, Committed, Increment, PassFailure, SourceId
+from etl.domain.batch import Batch, Increment, PassFailure
 from etl.domain.outcome import Failure, Outcome, SyncReport
-from etl.domain.run import ThreadId
 from etl.sync.ports import Store, SyncedSource, Watcher
-from etl.sync.workers import Item, Outbox, WorkerEnded, start_workers
+from etl.sync.tally import Tally
+from etl.sync.triage import Triage
+from etl.sync.workers import (
+    Item,
+    Outbox,
+    ThreadMissing,
+    Threads,
+    WorkerEnded,
+    start_workers,
+)
 
 GRACE_SECONDS = 2.0
-"""How long a stopped worker may take before it is left behind."""
+"""How long stopped workers may take before they are left behind."""
 
-OVERTAKEN = "another sync wrote this thread first; its data stands, nothing is lost"
+MOST_MARKED = 10_000
+"""Missing threads marked by one transaction."""
 
 
 def sync(
@@ -32,8 +42,17 @@ def sync(
     return _Sync(sources, store, report, stop).work(watcher)
 
 
+@dataclass
+class _Underway:
+    """One source while its workers read it."""
+
+    synced: SyncedSource
+    threads: Threads
+    triage: Triage = field(default_factory=Triage)
+
+
 class _Sync:
-    """The figures of one sync while it works."""
+    """One sync while it works."""
 
     def __init__(
         self,
@@ -42,12 +61,14 @@ class _Sync:
         report: SyncReport,
         stop: threading.Event,
     ) -> None:
-        self._sources = sources
+        self._sources = {
+            synced.source_id: _Underway(synced, Threads(synced.threads))
+            for synced in sources
+        }
         self._store = store
         self._report = report
         self._stop = stop
-        self._names = {source.source_id: source.name for source in sources}
-        self._failed: set[tuple[SourceId, ThreadId]] = set()
+        self._tally = Tally(report, {each.source_id: each.name for each in sources})
         self._began = time.monotonic()
 
     def work(self, watcher: Watcher) -> SyncReport:
@@ -55,8 +76,8 @@ class _Sync:
         outbox = Outbox(self._stop)
         workers = [
             worker
-            for synced in self._sources
-            for worker in start_workers(synced, outbox, self._stop)
+            for each in self._sources.values()
+            for worker in start_workers(each.synced, each.threads, outbox, self._stop)
         ]
         try:
             self._drain(outbox, len(workers), watcher)
@@ -64,9 +85,7 @@ class _Sync:
             self._stop.set()
             raise
         finally:
-            for worker in workers:
-                worker.join(GRACE_SECONDS if self._stop.is_set() else None)
-            self._report.seconds = time.monotonic() - self._began
+            self._leave(workers)
         self._report.outcome = self._outcome()
         return self._report
 
@@ -80,10 +99,13 @@ class _Sync:
                     working -= 1
                     if item.error is not None:
                         raise item.error
-            self._commit(items)
+            self._take_in(items)
             watcher.progressed(self._report)
+        if not self._stop.is_set():
+            self._judge_missing()
 
-    def _commit(self, items: Sequence[Item]) -> None:
+    def _take_in(self, items: Sequence[Item]) -> None:
+        """Commit what is to be written, and note the rest."""
         requests, retries = self._new_traffic()
         batch = Batch(
             increments=[item for item in items if isinstance(item, Increment)],
@@ -92,48 +114,57 @@ class _Sync:
             retries=retries,
         )
         if batch.increments or batch.failures:
-            self._count(batch, self._store.commit(batch))
-        self._report.errors += [item for item in items if isinstance(item, Failure)]
+            self._commit(batch)
+        for increment in batch.increments:
+            self._sources[increment.source_id].triage.answered += increment.completes
+        for item in items:
+            if isinstance(item, ThreadMissing):
+                self._note_missing(item.failure)
+            elif isinstance(item, Failure):
+                self._tally.fail_source(item.source, item.message)
         self._report.requests += requests
         self._report.retries += retries
         self._report.seconds = time.monotonic() - self._began
 
+    def _commit(self, batch: Batch) -> None:
+        self._tally.count(batch, self._store.commit(batch))
+
     def _new_traffic(self) -> tuple[int, int]:
         """Attempts made since the last batch."""
-        traffic = [synced.source.traffic for synced in self._sources]
+        traffic = [each.synced.source.traffic for each in self._sources.values()]
         requests = sum(each.requests for each in traffic) - self._report.requests
         retries = sum(each.retries for each in traffic) - self._report.retries
         return requests, retries
 
-    def _count(self, batch: Batch, committed: Committed) -> None:
-        report = self._report
-        ended = [part for part in batch.increments if part.completes]
-        report.threads += len(ended) + len(batch.failures)
-        report.pages += committed.pages
-        report.runs_read += committed.created + committed.updated + committed.unchanged
-        report.runs_created += committed.created
-        report.runs_updated += committed.updated
-        report.runs_unchanged += committed.unchanged
-        report.rejects += committed.rejects
-        for failure in batch.failures:
-            self._note(failure.source_id, failure.thread_id, failure.message)
-        for source_id, thread_id in committed.overtaken:
-            self._note(source_id, thread_id, OVERTAKEN)
-
-    def _note(self, source_id: SourceId, thread_id: ThreadId, message: str) -> None:
-        """Note a thread's failure; an overtaken one may come with every page."""
-        if (source_id, thread_id) in self._failed:
+    def _note_missing(self, failure: PassFailure) -> None:
+        underway = self._sources[failure.source_id]
+        if failure.was_gone:
+            self._report.threads += 1
             return
-        self._failed.add((source_id, thread_id))
-        self._report.threads_failed += 1
-        failure = Failure(source=self._names[source_id], thread=thread_id, message=message)
-        self._report.errors.append(failure)
+        underway.triage.missing.append(failure)
+        if underway.triage.is_hopeless:
+            underway.threads.close()
+
+    def _judge_missing(self) -> None:
+        """Mark the threads that are missing, or find their source unavailable."""
+        for underway in self._sources.values():
+            triage = underway.triage
+            if triage.is_unavailable:
+                self._tally.fail_source(underway.synced.name, triage.verdict)
+                continue
+            for at in range(0, len(triage.missing), MOST_MARKED):
+                some = triage.missing[at : at + MOST_MARKED]
+                self._commit(
+                    Batch(missing=some) if triage.answered else Batch(failures=some)
+                )
+
+    def _leave(self, workers: Sequence[threading.Thread]) -> None:
+        """Wait for the workers; once asked to stop, only for a moment in all."""
+        until = time.monotonic() + GRACE_SECONDS
+        for worker in workers:
+            patience = max(0.0, until - time.monotonic())
+            worker.join(patience if self._stop.is_set() else None)
+        self._report.seconds = time.monotonic() - self._began
 
     def _outcome(self) -> Outcome:
-        report = self._report
-        if self._stop.is_set():
-            return Outcome.INTERRUPTED
-        if not report.errors:
-            return Outcome.SUCCEEDED
-        fine = report.threads - report.threads_failed
-        return Outcome.PARTIAL if fine > 0 else Outcome.FAILED
+        return Outcome.INTERRUPTED if self._stop.is_set() else self._tally.outcome()

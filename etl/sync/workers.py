@@ -7,10 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from etl.domain.batch import Increment, PassFailure, TrackedThread
-from etl.domain.errors import SourceUnavailableError, StoppedError, SyncError
+from etl.domain.errors import (
+    SourceUnavailableError,
+    StoppedError,
+    SyncError,
+    ThreadMissingError,
+)
 from etl.domain.outcome import Failure
 from etl.sync.ports import SyncedSource
-from etl.sync.reading import read_thread
 
 MOST_PAGES_WAITING = 32
 MOST_RUNS_IN_A_BATCH = 2_000
@@ -25,7 +29,14 @@ class WorkerEnded:
     error: BaseException | None = None
 
 
-Item = Increment | PassFailure | Failure | WorkerEnded
+@dataclass(frozen=True, slots=True)
+class ThreadMissing:
+    """The server does not know a thread."""
+
+    failure: PassFailure
+
+
+Item = Increment | PassFailure | ThreadMissing | Failure | WorkerEnded
 """A `Failure` is one of a whole source."""
 
 
@@ -51,21 +62,22 @@ class Outbox:
             items = [self._items.get(timeout=PATIENCE_SECONDS)]
         except queue.Empty:
             return []
-        runs = _runs_in(items[0])
-        while runs < MOST_RUNS_IN_A_BATCH:
+        weight = _weight(items[0])
+        while weight < MOST_RUNS_IN_A_BATCH:
             try:
                 items.append(self._items.get_nowait())
             except queue.Empty:
                 break
-            runs += _runs_in(items[-1])
+            weight += _weight(items[-1])
         return items
 
 
-def _runs_in(item: Item) -> int:
-    return len(item.payloads) if isinstance(item, Increment) else 0
+def _weight(item: Item) -> int:
+    """The runs of a page; an empty page or a failure fills a batch too."""
+    return max(1, len(item.payloads)) if isinstance(item, Increment) else 1
 
 
-class _Threads:
+class Threads:
     """An iterator of threads that several workers may share."""
 
     def __init__(self, threads: Iterator[TrackedThread]) -> None:
@@ -89,10 +101,9 @@ class _Threads:
 
 
 def start_workers(
-    synced: SyncedSource, outbox: Outbox, stop: threading.Event
+    synced: SyncedSource, threads: Threads, outbox: Outbox, stop: threading.Event
 ) -> list[threading.Thread]:
     """Start the workers of one source; each ends by putting a WorkerEnded."""
-    threads = _Threads(synced.threads)
     workers = [
         threading.Thread(
             target=_work,
@@ -108,14 +119,14 @@ def start_workers(
 
 
 def _work(
-    synced: SyncedSource, threads: _Threads, outbox: Outbox, stop: threading.Event
+    synced: SyncedSource, threads: Threads, outbox: Outbox, stop: threading.Event
 ) -> None:
     ended = WorkerEnded()
     try:
         for thread in threads:
             if stop.is_set():
                 break
-            _read(thread, synced, threads, outbox)
+            _read(thread, synced, threads, outbox, stop)
     except StoppedError:
         pass
     except BaseException as error:  # the loader raises it
@@ -125,24 +136,35 @@ def _work(
 
 
 def _read(
-    thread: TrackedThread, synced: SyncedSource, threads: _Threads, outbox: Outbox
+    thread: TrackedThread,
+    synced: SyncedSource,
+    threads: Threads,
+    outbox: Outbox,
+    stop: threading.Event,
 ) -> None:
     try:
-        for increment in read_thread(thread, synced.source):
+        for increment in synced.read(thread, synced.source):
             outbox.put(increment)
+            if stop.is_set():
+                return
     except StoppedError:
         raise
     except SourceUnavailableError as error:
         if threads.close():
             outbox.put(Failure(source=synced.name, thread=None, message=_told(error)))
+    except ThreadMissingError as error:
+        outbox.put(ThreadMissing(_failure(thread, error)))
     except SyncError as error:
-        outbox.put(
-            PassFailure(
-                source_id=thread.source_id,
-                thread_id=thread.thread_id,
-                message=_told(error),
-            )
-        )
+        outbox.put(_failure(thread, error))
+
+
+def _failure(thread: TrackedThread, error: SyncError) -> PassFailure:
+    return PassFailure(
+        source_id=thread.source_id,
+        thread_id=thread.thread_id,
+        message=_told(error),
+        was_gone=thread.is_gone,
+    )
 
 
 def _told(error: SyncError) -> str:

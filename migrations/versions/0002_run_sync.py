@@ -324,6 +324,12 @@ def _create_tables() -> None:
             comment="When the bookmark's run was created.",
         ),
         sa.Column(
+            "overlap_from",
+            sa.Text(),
+            nullable=True,
+            comment="The last run of a second before the bookmark's; the next pass asks after it.",
+        ),
+        sa.Column(
             "watched_run_ids",
             postgresql.ARRAY(sa.Text()),
             server_default=sa.text("'{}'"),
@@ -341,6 +347,12 @@ def _create_tables() -> None:
             sa.DateTime(timezone=True),
             nullable=True,
             comment="When the last complete pass read the thread's end.",
+        ),
+        sa.Column(
+            "walked_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When a pass last read the whole thread from its start.",
         ),
         sa.Column(
             "last_run_at",

@@ -1,4 +1,4 @@
-"""A list-runs server for given payloads, over real HTTP on loopback."""
+"""A server of runs, made of given payloads, over real HTTP on loopback."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -6,13 +6,27 @@ from threading import Thread as Worker
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from etl.demo.listener import Listener, Reply
+from etl.demo.listener import Listener, Reply, Respond
 
 Value = dict[str, Any]
 
 
+@contextmanager
+def listening(respond: Respond) -> Iterator[str]:
+    """Answer requests on loopback until the end; lends the base URL."""
+    listener = Listener(("127.0.0.1", 0), respond)
+    worker = Worker(target=listener.serve, daemon=True)
+    worker.start()
+    host, port = listener.address
+    try:
+        yield f"http://{host}:{port}/v1"
+    finally:
+        listener.stop()
+        worker.join()
+
+
 class RunsServer:
-    """Lists runs by thread, oldest first; each run shows one of its states.
+    """Lists and retrieves runs; each run shows one of its states.
 
     Payloads of one id are successive states of one run. `moment` says how many
     have passed; a run without so many stays in its last one.
@@ -44,15 +58,8 @@ class RunsServer:
     @contextmanager
     def listening(self) -> Iterator[str]:
         """Serve until the end; lends the base URL."""
-        listener = Listener(("127.0.0.1", 0), self._reply)
-        worker = Worker(target=listener.serve, daemon=True)
-        worker.start()
-        host, port = listener.address
-        try:
-            yield f"http://{host}:{port}/v1"
-        finally:
-            listener.stop()
-            worker.join()
+        with listening(self._reply) as base_url:
+            yield base_url
 
     def _states(self) -> Iterator[list[Value]]:
         for thread in self._threads.values():
@@ -63,8 +70,10 @@ class RunsServer:
 
     def _reply(self, _line: str, target: str, _authorization: str | None) -> Reply:
         url = urlsplit(target)
-        thread_id = unquote(url.path.split("/")[3])
+        thread_id, _, *run_ids = map(unquote, url.path.split("/")[3:])
         query = dict(parse_qsl(url.query))
+        for run_id in run_ids:
+            return Reply(200, self._now(self._threads[thread_id][run_id]))
         assert query["order"] == "asc"
         runs = [self._now(states) for states in self._threads[thread_id].values()]
         runs.sort(key=lambda run: float(run["created_at"]))

@@ -48,27 +48,32 @@ EmbeddedPostgres(Path(sys.argv[1])).start()
 """
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One cluster for all tests that leave it as it was."""
-    path = tmp_path_factory.mktemp("embedded") / "postgres"
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
+# Not pytest's tmp_path: every other session of root's pytest closes the parent
+# of all those to root's group again, and with it to the server.
+def a_directory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="runtide-test-", dir="/tmp") as path:
+        yield Path(path).resolve()
 
 
 @pytest.fixture
-def new_dir(tmp_path: Path) -> Iterator[Path]:
-    """For a cluster of a test's own, which is too big to be left behind."""
-    yield tmp_path
-    shutil.rmtree(tmp_path)
+def new_dir() -> Iterator[Path]:
+    """For a cluster of a test's own."""
+    yield from a_directory()
+
+
+@pytest.fixture(scope="module")
+def data_dir() -> Iterator[Path]:
+    """One cluster for all tests that leave it as it was."""
+    for path in a_directory():
+        yield path / "postgres"
 
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short directory for temporary files, as sockets need one."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as path:
-        monkeypatch.setattr(tempfile, "tempdir", path)
-        yield Path(path).resolve()
+    for path in a_directory():
+        monkeypatch.setattr(tempfile, "tempdir", str(path))
+        yield path
 
 
 @pytest.fixture
@@ -397,7 +402,7 @@ def test_another_user_who_reaches_the_socket_is_still_turned_away(
 ) -> None:
     with server.hold() as url:
         way = [data_dir.parent, data_dir, data_dir / "socket"]
-        way += [*way[-1].iterdir(), *data_dir.parents[1:-1]]
+        way += way[-1].iterdir()
         modes = {path: mode(path) for path in way}
         try:
             for path in way:
@@ -423,7 +428,6 @@ def test_root_starts_it_as_a_system_user(server: EmbeddedPostgres, data_dir: Pat
 @root_only
 def test_root_starts_it_from_a_private_directory_with_private_programs(
     new_dir: Path,
-    temporary: Path,
     server_in: Callable[[Path], EmbeddedPostgres],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -442,7 +446,7 @@ def test_root_starts_it_from_a_private_directory_with_private_programs(
     with server_in(clone / ".runtide/postgres").hold() as url:
         assert answer(url, "SELECT 1") == 1
 
-    assert mode(clone) == mode(temporary) == 0o710
+    assert mode(clone) == 0o710
     assert not any(mode(path) & 0o007 for path in package.parent.rglob("*"))
 
 
@@ -661,17 +665,17 @@ def test_a_python_without_the_wheel_is_a_sentence(
 
 
 def test_a_cluster_that_cannot_be_made_is_a_sentence_and_leaves_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    new_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(cluster.SETTINGS, "shared_buffers", "plenty")
 
     with (
         pytest.raises(DatabaseError, match=r"cannot be made \(initdb: configuration"),
-        EmbeddedPostgres(tmp_path / "postgres").hold(),
+        EmbeddedPostgres(new_dir / "postgres").hold(),
     ):
         pass
 
-    assert not (tmp_path / "postgres/cluster").exists()
+    assert not (new_dir / "postgres/cluster").exists()
 
 
 @root_only

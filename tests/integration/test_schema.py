@@ -14,6 +14,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.errors import SchemaError
+from etl.domain.page import Payload
+from etl.domain.run import ThreadId
 from etl.load.database import connected, opened
 from etl.load.embedded.locks import polls
 from etl.load.schema import (
@@ -30,7 +32,6 @@ from tests.conftest import drop as drop_database
 from tests.integration.builders import (
     NOW_SECONDS,
     THREAD,
-    Payload,
     a_batch,
     a_payload,
     a_store,
@@ -42,6 +43,7 @@ from tests.integration.builders import (
 )
 
 PATIENCE = 60  # never decides a test, ends one that hangs
+OTHER = ThreadId("thread_b")
 DAY = 86_400
 MIGRATION_LOCK = 0x72756E74696465
 
@@ -74,8 +76,9 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
         store.commit(a_batch(an_increment(source_id, *payloads, reject)))
     execute(
         engine,
-        "INSERT INTO run_sync.drift VALUES"
-        f" ({source_id}, 'a.b', 'unknown_field', '', 'run_old', now(), now(), 1)",
+        "INSERT INTO run_sync.drift SELECT"
+        " source_id, 'a.b', 'unknown_field', '', 'run_old', now(), now(), 1"
+        " FROM run_sync.sources",
     )
     held = rows(engine)
     assert all(held.values()), held
@@ -178,7 +181,7 @@ def test_after_down_and_up_the_next_batch_is_stored_as_ever(
     with connected(full) as connection:
         command.downgrade(alembic_config(connection), "base")
         upgrade(connection)
-    track(full, source_id, [THREAD + "_2"])  # type: ignore[list-item]
+    track(full, source_id, [OTHER])
 
     with a_store(full) as store:
         answer = store.commit(
@@ -187,7 +190,7 @@ def test_after_down_and_up_the_next_batch_is_stored_as_ever(
                     source_id,
                     a_payload("run_later"),
                     Payload(b"[", None),
-                    thread_id=THREAD + "_2",  # type: ignore[arg-type]
+                    thread_id=OTHER,
                 )
             )
         )

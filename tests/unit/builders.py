@@ -130,11 +130,15 @@ def a_page(
 
 
 def a_thread(
-    name: str = THREAD, *, through: str | None = None, read_at: int | None = None
+    name: str = THREAD,
+    *,
+    through: str | None = None,
+    read_at: int | None = None,
+    source_id: SourceId = SOURCE,
 ) -> TrackedThread:
     """A tracked thread that was read through a run, or never."""
     return TrackedThread(
-        source_id=SOURCE,
+        source_id=source_id,
         thread_id=ThreadId(name),
         bookmark=Bookmark(synced_through=RunId(through) if through else None),
         read_at=None if read_at is None else Instant(read_at),
@@ -181,18 +185,21 @@ def exactly(value: Json) -> str:
     return json.dumps(number(without_nulls(value)), sort_keys=True)
 
 
-OUR_KEYS = sorted(
-    """
-    id object created_at assistant_id thread_id status started_at expires_at usage type
-    cancelled_at failed_at completed_at required_action last_error model instructions
-    tools tool_resources metadata temperature top_p reasoning_effort response_format
-    max_completion_tokens max_prompt_tokens truncation_strategy incomplete_details name
-    tool_choice parallel_tool_calls prompt_tokens completion_tokens total_tokens code
-    prompt_token_details cached_tokens completion_tokens_details reasoning_tokens
-    message last_messages reason function description strict parameters file_ids
-    code_interpreter file_search vector_store_ids
-    """.split()
-)
+def _holders(value: Json) -> Iterator[Json]:
+    """The value and everything below it that holds others."""
+    if isinstance(value, dict | list):
+        yield value
+        for below in value.values() if isinstance(value, dict) else value:
+            yield from _holders(below)
+
+
+def _keys_within(value: Json) -> Iterator[str]:
+    for holder in _holders(value):
+        if isinstance(holder, dict):
+            yield from holder
+
+
+OUR_KEYS = sorted(set(_keys_within(a_payload())))
 """Keys that mean something to us somewhere; they may turn up anywhere."""
 
 numbers = (
@@ -248,11 +255,3 @@ def changed_payloads(draw: st.DrawFn, values: st.SearchStrategy[Json]) -> dict[s
         else:
             holder[key] = draw(values)
     return payload
-
-
-def _holders(value: Json) -> Iterator[Json]:
-    """The value and everything below it that holds others."""
-    if isinstance(value, dict | list):
-        yield value
-        for below in value.values() if isinstance(value, dict) else value:
-            yield from _holders(below)

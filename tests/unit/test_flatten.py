@@ -1,14 +1,13 @@
 """Flattening: every payload becomes a run or a reject that says why not."""
 
 import json
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.domain.page import Payload
-from etl.domain.run import SECOND, Reject, RejectReason, Run, RunId
+from etl.domain.run import SECOND, Instant, Reject, RejectReason, Run, RunId
 from etl.transform import flatten
 from tests.unit.builders import (
     CREATED_AT,
@@ -34,7 +33,7 @@ def extra_of(run: Run) -> dict[str, Json]:
 
 
 @pytest.mark.parametrize("payload", RECORDED_RUNS, ids=lambda payload: str(payload["id"]))
-def test_a_recorded_run_becomes_a_run(payload: dict[str, Json]):
+def test_a_recorded_run_becomes_a_run(payload: dict[str, Json]) -> None:
     run = flattened(payload)
 
     assert (run.run_id, run.status) == (payload["id"], payload["status"])
@@ -42,7 +41,7 @@ def test_a_recorded_run_becomes_a_run(payload: dict[str, Json]):
     assert run.total_tokens == (payload.get("usage") or {}).get("total_tokens")
 
 
-def test_every_value_finds_its_column():
+def test_every_value_finds_its_column() -> None:
     run = a_run()
 
     assert run._replace(instructions=None, tool_set=None) == Run(
@@ -52,11 +51,11 @@ def test_every_value_finds_its_column():
         status="completed",
         model="gpt-4o",
         created_at=CREATED_AT,
-        started_at=(SECONDS + 1) * SECOND,
+        started_at=Instant(CREATED_AT + SECOND),
         expires_at=None,
         cancelled_at=None,
         failed_at=None,
-        completed_at=(SECONDS + 9) * SECOND,
+        completed_at=Instant(CREATED_AT + 9 * SECOND),
         prompt_tokens=7,
         completion_tokens=5,
         total_tokens=12,
@@ -89,7 +88,7 @@ def test_every_value_finds_its_column():
     )
 
 
-def test_instructions_and_tools_find_their_dictionaries():
+def test_instructions_and_tools_find_their_dictionaries() -> None:
     run = a_run()
 
     assert run.instructions is not None
@@ -115,7 +114,9 @@ def test_instructions_and_tools_find_their_dictionaries():
         (1, 1),
     ],
 )
-def test_an_instant_is_understood_in_whatever_unit_it_comes(told: Json, seconds: float):
+def test_an_instant_is_understood_in_whatever_unit_it_comes(
+    told: Json, seconds: float
+) -> None:
     expected = round(seconds * SECOND)
 
     assert a_run(created_at=told).created_at == expected
@@ -127,35 +128,34 @@ def test_an_instant_is_understood_in_whatever_unit_it_comes(told: Json, seconds:
     [0, -5, 0.0, "", "soon", "17", True, [], {}, 10**30, 10**400, "1969-12-31T23:59:59Z"],
     ids=lambda told: str(told)[:20],
 )
-def test_what_is_no_instant_leaves_the_column_empty_and_stays_in_extra(told: Json):
+def test_what_is_no_instant_leaves_the_column_empty_and_stays_in_extra(told: Json) -> None:
     run = a_run(completed_at=told)
 
     assert run.completed_at is None
     assert extra_of(run)["completed_at"] == told
 
 
-@pytest.mark.parametrize("last", ["9999-12-31T23:59:59Z", 253_402_300_799_000])
-def test_an_instant_lies_before_the_year_10000(last: Json):
-    at = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+def test_an_instant_may_lie_at_the_end_of_the_year_9999() -> None:
+    last = a_run(completed_at="9999-12-31T23:59:59.999999Z").completed_at
 
-    assert a_run(completed_at=last).completed_at == int(at.timestamp()) * SECOND
+    assert last == 253_402_300_800 * SECOND - 1
 
 
-def test_an_instant_in_another_unit_is_kept_in_extra_too():
+def test_an_instant_in_another_unit_is_kept_in_extra_too() -> None:
     assert extra_of(a_run(created_at=SECONDS * 1000))["created_at"] == SECONDS * 1000
 
 
-def test_integer_ids_become_texts():
+def test_integer_ids_become_texts() -> None:
     run = a_run(17, assistant_id=4)
 
     assert (run.run_id, run.assistant_id) == ("17", "4")
 
 
-def test_an_id_may_be_huge():
+def test_an_id_may_be_huge() -> None:
     assert a_run("r" * 100_000).run_id == "r" * 100_000
 
 
-def test_a_missing_thread_id_is_the_threads_own():
+def test_a_missing_thread_id_is_the_threads_own() -> None:
     payload = a_payload()
     del payload["thread_id"]
 
@@ -164,11 +164,11 @@ def test_a_missing_thread_id_is_the_threads_own():
     assert a_run(thread_id="").thread_id == THREAD
 
 
-def test_a_foreign_object_name_stays_in_extra():
+def test_a_foreign_object_name_stays_in_extra() -> None:
     assert extra_of(a_run(object="run")) == {"object": "run"}
 
 
-def test_a_count_beyond_bigint_stays_in_extra():
+def test_a_count_beyond_bigint_stays_in_extra() -> None:
     run = a_run(usage={"prompt_tokens": 2**63, "completion_tokens": 2**63 - 1})
 
     assert (run.prompt_tokens, run.completion_tokens) == (None, 2**63 - 1)
@@ -176,7 +176,7 @@ def test_a_count_beyond_bigint_stays_in_extra():
 
 
 @pytest.mark.parametrize("told", [True, False, "7", [7], {"n": 7}, 7.5])
-def test_what_is_no_count_stays_in_extra(told: Json):
+def test_what_is_no_count_stays_in_extra(told: Json) -> None:
     run = a_run(usage={"total_tokens": told})
 
     assert run.total_tokens is None
@@ -184,14 +184,14 @@ def test_what_is_no_count_stays_in_extra(told: Json):
 
 
 @pytest.mark.parametrize("told", [True, "1.0", [], 10**400], ids=str)
-def test_what_is_no_real_number_stays_in_extra(told: Json):
+def test_what_is_no_real_number_stays_in_extra(told: Json) -> None:
     run = a_run(temperature=told)
 
     assert run.temperature is None
     assert extra_of(run) == {"temperature": told}
 
 
-def test_an_integer_that_a_double_cannot_hold_is_kept_in_extra_too():
+def test_an_integer_that_a_double_cannot_hold_is_kept_in_extra_too() -> None:
     run = a_run(temperature=2**53 + 1)
 
     assert run.temperature == 2.0**53
@@ -199,7 +199,7 @@ def test_an_integer_that_a_double_cannot_hold_is_kept_in_extra_too():
 
 
 @pytest.mark.parametrize("told", [1, 0, "true", None])
-def test_what_is_no_flag_stays_in_extra(told: Json):
+def test_what_is_no_flag_stays_in_extra(told: Json) -> None:
     run = a_run(parallel_tool_calls=told)
 
     assert run.parallel_tool_calls is None
@@ -210,29 +210,29 @@ def test_what_is_no_flag_stays_in_extra(told: Json):
     "key", ["usage", "last_error", "incomplete_details", "truncation_strategy"]
 )
 @pytest.mark.parametrize("told", ["a text", ["a", "list"], 5, True, {}])
-def test_what_stands_where_an_object_belongs_stays_in_extra(key: str, told: Json):
+def test_what_stands_where_an_object_belongs_stays_in_extra(key: str, told: Json) -> None:
     assert extra_of(a_run(**{key: told})) == {key: told}
 
 
-def test_a_word_and_an_object_both_tell_the_type_of_a_response_format():
+def test_a_word_and_an_object_both_tell_the_type_of_a_response_format() -> None:
     word, thing = a_run(response_format="auto"), a_run(response_format={"type": "text"})
 
     assert (word.response_format_type, word.response_format) == ("auto", None)
     assert thing.response_format_type == "text"
 
 
-def test_the_types_of_an_odd_choice_are_read_as_texts():
+def test_the_types_of_an_odd_choice_are_read_as_texts() -> None:
     run = a_run(tool_choice={"type": 5, "function": {"name": 6}})
 
     assert (run.tool_choice_type, run.tool_choice_function) == ("5", "6")
     assert extra_of(run) == {}
 
 
-def test_fields_of_the_first_version_stay_in_extra():
+def test_fields_of_the_first_version_stay_in_extra() -> None:
     assert extra_of(a_run(file_ids=["file_1"])) == {"file_ids": ["file_1"]}
 
 
-def test_undocumented_usage_stays_in_extra():
+def test_undocumented_usage_stays_in_extra() -> None:
     usage = {"prompt_token_details": {"cached_tokens": 1, "audio_tokens": 2}}
 
     run = a_run(usage=usage)
@@ -241,19 +241,19 @@ def test_undocumented_usage_stays_in_extra():
     assert extra_of(run) == {"usage": {"prompt_token_details": {"audio_tokens": 2}}}
 
 
-def test_metadata_may_hold_more_than_texts():
+def test_metadata_may_hold_more_than_texts() -> None:
     metadata = {"n": 1, "list": [True, None], "object": {"deep": 1.5}}
 
     assert json.loads(a_run(metadata=metadata).metadata or "") == metadata
 
 
-def test_the_last_of_two_equal_keys_counts():
+def test_the_last_of_two_equal_keys_counts() -> None:
     text = text_of(a_payload())[:-1] + b', "status": "failed"}'
 
     assert flattened(text).status == "failed"
 
 
-def test_escaped_and_unusual_characters_are_kept():
+def test_escaped_and_unusual_characters_are_kept() -> None:
     name = 'quote " slash \\ tab \t smile \N{GRINNING FACE} delete \x7f'
 
     assert a_run(model=name).model == name
@@ -291,7 +291,7 @@ def with_member(member: str) -> bytes:
         (deep(10_000), RejectReason.TOO_DEEP),
         (a_payload(None), RejectReason.NO_ID),
         (a_payload(""), RejectReason.NO_ID),
-        (a_payload(True), RejectReason.NO_ID),
+        (a_payload(run_id=True), RejectReason.NO_ID),
         (a_payload(1.5), RejectReason.NO_ID),
         (a_payload({"id": "run_1"}), RejectReason.NO_ID),
         (a_payload(created_at=None), RejectReason.NO_CREATED_AT),
@@ -319,23 +319,23 @@ def with_member(member: str) -> bytes:
 )
 def test_a_payload_that_cannot_become_a_run_is_rejected_with_the_true_reason(
     payload: Json, reason: RejectReason
-):
+) -> None:
     assert rejected(payload).reason is reason
 
 
-def test_a_reject_keeps_the_payload_as_it_came():
+def test_a_reject_keeps_the_payload_as_it_came() -> None:
     reject = rejected(b'{"id": "run_1", "x": NaN, "status": }', run_id="run_1")
 
     assert reject.payload == '{"id": "run_1", "x": NaN, "status": }'
     assert (reject.thread_id, reject.run_id) == (THREAD, "run_1")
-    assert reject.is_settled
+    assert not reject.is_open
 
 
-def test_a_rejects_payload_can_be_stored_whatever_bytes_it_has():
+def test_a_rejects_payload_can_be_stored_whatever_bytes_it_has() -> None:
     assert rejected(b'"\xff\x00"').payload == '"\\xff\\u0000"'
 
 
-def test_a_reject_says_where_the_text_stops_being_json():
+def test_a_reject_says_where_the_text_stops_being_json() -> None:
     assert rejected(b'{"a":1,}').detail.endswith("line 1 column 8 (char 7)")
 
 
@@ -363,20 +363,20 @@ def check_promises(payload: Payload) -> None:
 
 
 @given(any_json)
-@settings(max_examples=300)
-def test_no_json_value_makes_it_fail(value: Json):
+@settings(max_examples=150)
+def test_no_json_value_makes_it_fail(value: Json) -> None:
     check_promises(received(value, run_id=None))
 
 
 @given(st.binary(max_size=60))
 @settings(max_examples=200)
-def test_no_bytes_make_it_fail(text: bytes):
+def test_no_bytes_make_it_fail(text: bytes) -> None:
     check_promises(Payload(text, None))
 
 
 @given(st.data())
 @settings(max_examples=200)
-def test_no_damage_to_a_valid_payload_makes_it_fail(data: st.DataObject):
+def test_no_damage_to_a_valid_payload_makes_it_fail(data: st.DataObject) -> None:
     text = text_of(a_payload())
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 20)))
@@ -386,6 +386,6 @@ def test_no_damage_to_a_valid_payload_makes_it_fail(data: st.DataObject):
 
 
 @given(changed_payloads(any_json))
-@settings(max_examples=400)
-def test_no_change_to_a_valid_payload_makes_it_fail(payload: Json):
+@settings(max_examples=200)
+def test_no_change_to_a_valid_payload_makes_it_fail(payload: Json) -> None:
     check_promises(received(payload))

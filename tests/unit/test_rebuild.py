@@ -27,7 +27,7 @@ def assert_given_back(payload: Json) -> None:
 
 
 @pytest.mark.parametrize("payload", RECORDED_RUNS, ids=lambda payload: str(payload["id"]))
-def test_a_recorded_run_is_given_back(payload: Json):
+def test_a_recorded_run_is_given_back(payload: Json) -> None:
     assert_given_back(payload)
 
 
@@ -86,17 +86,17 @@ def test_a_recorded_run_is_given_back(payload: Json):
     ],
     ids=str,
 )
-def test_an_odd_payload_is_given_back(fields: dict[str, Json]):
+def test_an_odd_payload_is_given_back(fields: dict[str, Json]) -> None:
     assert_given_back(a_payload() | fields)
 
 
-def test_the_last_of_two_equal_keys_is_given_back():
+def test_the_last_of_two_equal_keys_is_given_back() -> None:
     text = b'{"id":"run_1","created_at":5,"status":"a","status":"b"}'
 
     assert rebuild(flattened(text))["status"] == "b"
 
 
-def test_a_payload_nested_as_deep_as_can_be_read_is_given_back():
+def test_a_payload_nested_as_deep_as_can_be_read_is_given_back() -> None:
     assert_given_back(a_payload(x=nested(300)))
 
 
@@ -120,8 +120,8 @@ def is_given_back(payload: Json) -> bool:
 
 
 @given(changed_payloads(storable_json))
-@settings(max_examples=600)
-def test_any_change_to_a_valid_payload_is_given_back(payload: Json):
+@settings(max_examples=250)
+def test_any_change_to_a_valid_payload_is_given_back(payload: Json) -> None:
     assert is_given_back(payload)
 
 
@@ -131,14 +131,14 @@ identities = st.fixed_dictionaries(
 
 
 @given(st.dictionaries(keys, storable_json, max_size=8), identities)
-@settings(max_examples=400)
+@settings(max_examples=150)
 def test_any_object_that_is_a_run_is_given_back(
     members: dict[str, Json], identity: dict[str, Json]
-):
+) -> None:
     assert_given_back(members | identity)
 
 
 @given(st.lists(storable_json, max_size=4))
-@settings(max_examples=300)
-def test_any_tool_list_is_given_back(tools: list[Json]):
+@settings(max_examples=120)
+def test_any_tool_list_is_given_back(tools: list[Json]) -> None:
     assert_given_back(a_payload(tools=tools))

@@ -60,6 +60,11 @@ threads = Table(
     ),
     instant("synced_through_at", "When the bookmark's run was created."),
     column(
+        "overlap_from",
+        Text,
+        "The last run of a second before the bookmark's; the next pass asks after it.",
+    ),
+    column(
         "watched_run_ids",
         ARRAY(Text),
         "Stale open runs behind the bookmark, retrieved one by one.",
@@ -72,6 +77,7 @@ threads = Table(
         " pass that began before it may not write.",
     ),
     instant("last_pass_at", "When the last complete pass read the thread's end."),
+    instant("walked_at", "When a pass last read the whole thread from its start."),
     instant("last_run_at", "When the newest run seen was created."),
     count("runs_seen", "Runs of the thread that were stored."),
     column(

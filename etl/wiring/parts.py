@@ -1,9 +1,9 @@
-"""The composition root: builds the parts from the settings, and closes them."""
+"""The parts of the machine, each built from the settings and closed again."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -11,22 +11,18 @@ from sqlalchemy.engine import Engine
 
 from etl.config import EMBEDDED, Settings, SourceConfig
 from etl.domain.batch import SourceId
-from etl.domain.errors import ConfigError, DatabaseError, StoppedError
-from etl.domain.outcome import Failure, Outcome, SyncReport
-from etl.domain.run import Instant, ThreadId
+from etl.domain.errors import ConfigError, StoppedError
+from etl.domain.run import Instant
 from etl.extract.budget import Budget
 from etl.extract.client import TIMEOUT, ApiKey, Client
 from etl.extract.openai import HEADERS, OpenAISource
 from etl.extract.retry import RetryPolicy
-from etl.load import ledger, threads
+from etl.extract.untrusted import UntrustedSource
+from etl.load import threads
 from etl.load.database import connected, opened, parse_url
 from etl.load.embedded import EmbeddedPostgres
 from etl.load.schema import require_current
-from etl.load.store import Store
-from etl.sync import SyncedSource, Watcher, sync
-
-Watch = Callable[[int], AbstractContextManager[Watcher]]
-"""Opens a watcher of so many threads, for as long as a sync lasts."""
+from etl.sync import Reader, Source, read_thread, read_untrusted_thread
 
 
 def embedded(settings: Settings) -> EmbeddedPostgres:
@@ -83,8 +79,8 @@ def http_source(
     *,
     now: Callable[[], Instant],
     stop: threading.Event,
-) -> Iterator[OpenAISource]:
-    """One source's client; its connections are closed in the end."""
+) -> Iterator[tuple[Source, Reader]]:
+    """One source's client and the way to read it; its connections are closed in the end."""
 
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
@@ -104,73 +100,17 @@ def http_source(
             now=now,
             sleep=sleep,
         )
-        yield OpenAISource(client, page_size=settings.config.sync.page_size)
+        trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
+        if source.trusted:
+            yield trusted, read_thread
+        else:
+            yield UntrustedSource(trusted), read_untrusted_thread
 
 
 def clock_from(started_at: Instant) -> Callable[[], Instant]:
     """A clock that shows the database's time, whatever this machine's says."""
     began = time.monotonic_ns()
     return lambda: Instant(started_at + (time.monotonic_ns() - began) // 1000)
-
-
-def run_sync(
-    settings: Settings,
-    *,
-    source: str | None,
-    thread: ThreadId | None,
-    watch: Watch,
-    stop: threading.Event,
-) -> SyncReport:
-    """Sync the threads of all sources, or of one; answer what happened.
-
-    `watch` is told how many threads there are. Raises ConfigError or
-    DatabaseError where the sync cannot begin; a database that fails later stands
-    in the report.
-    """
-    chosen = settings.sources(source)
-    for each in chosen:
-        settings.api_key(each)
-    with ready_database(settings) as engine:
-        ids = source_ids(engine, chosen)
-        total = _count(engine, ids, thread)
-        sync_id, started_at = ledger.open_sync(engine, trigger="command")
-        report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
-        try:
-            with ExitStack() as parts:
-                synced = [
-                    SyncedSource(
-                        source_id=source_id,
-                        name=each.name,
-                        source=parts.enter_context(
-                            http_source(
-                                settings, each, now=clock_from(started_at), stop=stop
-                            )
-                        ),
-                        threads=threads.tracked(engine, source_id, thread),
-                        workers=settings.config.sync.workers,
-                    )
-                    for each, source_id in zip(chosen, ids, strict=True)
-                ]
-                connection = parts.enter_context(connected(engine))
-                store = Store(connection, sync_id=sync_id, now=started_at)
-                watcher = parts.enter_context(watch(total))
-                sync(synced, store, report, watcher=watcher, stop=stop)
-        except DatabaseError as error:
-            failure = Failure(source="database", thread=None, message=str(error))
-            report.errors.append(failure)
-        finally:
-            with suppress(DatabaseError):
-                ledger.close_sync(engine, report)
-    return report
-
-
-def _count(engine: Engine, ids: list[SourceId], thread: ThreadId | None) -> int:
-    total = sum(threads.count_tracked(engine, source_id, thread) for source_id in ids)
-    if thread is not None and not total:
-        raise ConfigError(
-            f"Thread {thread} is not tracked; run `runtide track {thread}` first."
-        )
-    return total
 
 
 def write_config(path: Path, text: str) -> bool:

@@ -1,0 +1,156 @@
+"""A sync, from the settings to its report: what is read, from where, into what."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from etl.config import Settings, SourceConfig
+from etl.domain.batch import SourceId
+from etl.domain.errors import ConfigError, DatabaseError
+from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.run import Instant, ThreadId
+from etl.load import ledger, threads
+from etl.load.database import connected
+from etl.load.store import Store
+from etl.sync import SyncedSource, Watcher, sync
+from etl.wiring.parts import clock_from, http_source, ready_database, source_ids
+
+Watch = Callable[[int], AbstractContextManager[Watcher]]
+"""Opens a watcher of so many threads, for as long as a sync lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Which threads a sync reads, and which of them from their start."""
+
+    trigger: str
+    sources: tuple[SourceConfig, ...]
+    thread: ThreadId | None
+    more: tuple[sa.ColumnElement[bool], ...] = ()
+    from_start: sa.ColumnElement[bool]
+
+    def choice(self, source_id: SourceId) -> threads.Choice:
+        """The threads of one source."""
+        return [*threads.due(source_id, self.thread), *self.more]
+
+
+def run_sync(
+    settings: Settings,
+    *,
+    source: str | None,
+    thread: ThreadId | None,
+    watch: Watch,
+    stop: threading.Event,
+) -> SyncReport:
+    """Sync the threads of all sources, or of one; answer what happened.
+
+    `watch` is told how many threads there are. Raises ConfigError or DatabaseError
+    where the sync cannot begin; a database that fails later stands in the report.
+    """
+    scope = Scope(
+        trigger="sync",
+        sources=_with_keys(settings, source),
+        thread=thread,
+        from_start=threads.walk_is_due(settings.config.sync.full_walk),
+    )
+    with ready_database(settings) as engine:
+        return run(settings, engine, scope, watch, stop)
+
+
+def run_backfill(
+    settings: Settings,
+    *,
+    source: str | None,
+    thread: ThreadId | None,
+    since: datetime | None,
+    watch: Watch,
+    stop: threading.Event,
+) -> SyncReport:
+    """Read threads from their start; one that was interrupted goes on where it was.
+
+    `since` leaves out threads without a run created since then. Raises as
+    `run_sync` does.
+    """
+    trigger = "backfill" + (f" of {source}" if source else "")
+    trigger += f" since {since:%Y-%m-%d %H:%M:%S}" if since else ""
+    sources = _with_keys(settings, source)
+    with ready_database(settings) as engine:
+        horizon = ledger.unfinished_since(engine, trigger=trigger)
+        more = [] if thread else [threads.not_walked_since(horizon)]
+        if since is not None:
+            more.append(threads.has_run_since(since))
+        order = Scope(
+            trigger=trigger,
+            sources=sources,
+            thread=thread,
+            more=tuple(more),
+            from_start=sa.true(),
+        )
+        return run(settings, engine, order, watch, stop)
+
+
+def _with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...]:
+    """The chosen sources; raises ConfigError where a key is missing."""
+    chosen = settings.sources(source)
+    for each in chosen:
+        settings.api_key(each)
+    return chosen
+
+
+def run(
+    settings: Settings, engine: Engine, scope: Scope, watch: Watch, stop: threading.Event
+) -> SyncReport:
+    """Run one sync over a scope, with its row in the ledger."""
+    ids = source_ids(engine, scope.sources)
+    total = sum(threads.count_tracked(engine, scope.choice(each)) for each in ids)
+    if scope.thread is not None and not total:
+        raise ConfigError(
+            f"Thread {scope.thread} is not tracked; run"
+            f" `runtide track {scope.thread}` first."
+        )
+    with _in_ledger(engine, scope.trigger) as (report, started_at), ExitStack() as parts:
+        now = clock_from(started_at)
+        synced = []
+        for source, source_id in zip(scope.sources, ids, strict=True):
+            opened = http_source(settings, source, now=now, stop=stop)
+            pages, read = parts.enter_context(opened)
+            choice = scope.choice(source_id)
+            synced.append(
+                SyncedSource(
+                    source_id=source_id,
+                    name=source.name,
+                    source=pages,
+                    read=read,
+                    threads=threads.tracked(engine, choice, from_start=scope.from_start),
+                    workers=settings.config.sync.workers,
+                )
+            )
+        connection = parts.enter_context(connected(engine))
+        store = Store(connection, sync_id=report.sync_id, now=started_at)
+        watcher = parts.enter_context(watch(total))
+        sync(synced, store, report, watcher=watcher, stop=stop)
+    return report
+
+
+@contextmanager
+def _in_ledger(engine: Engine, trigger: str) -> Iterator[tuple[SyncReport, Instant]]:
+    """A row of the ledger for as long as the sync lasts.
+
+    A database that fails meanwhile stands in the report.
+    """
+    sync_id, started_at = ledger.open_sync(engine, trigger=trigger)
+    report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
+    try:
+        yield report, started_at
+    except DatabaseError as error:
+        report.outcome = Outcome.FAILED
+        failure = Failure(source="database", thread=None, message=str(error))
+        report.errors.append(failure)
+    finally:
+        with suppress(DatabaseError):
+            ledger.close_sync(engine, report)
