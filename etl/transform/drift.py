@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import Any
 
 from etl.domain.drift import Drift, DriftKind
-from etl.domain.run import Run
-from etl.transform.fields import RUN_FIELDS
+from etl.domain.run import Run, Tool
+from etl.transform.fields import RUN_FIELDS, TOOL_FIELDS
 from etl.transform.json_text import load
 
 KNOWN_VALUES = {
@@ -42,17 +42,29 @@ KNOWN_TOOL_TYPES = {"code_interpreter", "file_search", "function"}
 
 PATHS = {field.column: ".".join(field.path) for field in RUN_FIELDS if not field.derived}
 PATHS["required_action_type"] = "required_action.type"
+KNOWN_TOOL_PATHS = {f"tools[].{'.'.join(field.path)}" for field in TOOL_FIELDS}
 KNOWN_PATHS = {*PATHS.values(), "id", "object", "thread_id", "instructions", "tools"}
-WITHOUT_COLUMN = {"file_ids"}
-"""Known, and kept in `extra`: v1's field, which v2 replaced."""
+KNOWN_PATHS |= KNOWN_TOOL_PATHS
+WITHOUT_COLUMN = {
+    "file_ids",
+    "tools[].file_search.max_num_results",
+    "tools[].file_search.ranking_options.ranker",
+    "tools[].file_search.ranking_options.score_threshold",
+}
+"""Known, and kept in `extra` or in a tool's settings; `file_ids` is v1's."""
 
 CONTAINERS = {
-    ".".join(field.path[:depth])
-    for field in RUN_FIELDS
-    for depth in range(1, len(field.path))
-}
+    ".".join(names[:depth])
+    for names in (path.split(".") for path in KNOWN_PATHS | WITHOUT_COLUMN)
+    for depth in range(1, len(names))
+} - {"tools[]"}
 
 LONGEST_VALUE = 80
+MOST_REMEMBERED = 4096
+LARGEST_REMEMBERED = 16_384  # characters; 64 MB at the very most
+
+Found = tuple[str, DriftKind, str]
+"""A path, the kind and the value of a drift."""
 
 
 def drift_of(run: Run) -> Iterator[Drift]:
@@ -62,29 +74,47 @@ def drift_of(run: Run) -> Iterator[Drift]:
         if value is not None and value not in known:
             yield _unknown_value(PATHS[column], value, run)
     for tool in run.tool_set.tools if run.tool_set else ():
-        if tool.tool_type is not None and tool.tool_type not in KNOWN_TOOL_TYPES:
-            yield _unknown_value("tools[].type", tool.tool_type, run)
+        yield from _drift_of_tool(tool, run)
     if run.extra is not None:
-        for path, kind, value in _left_over(run.extra):
-            yield Drift(path, kind, value, run.run_id)
+        for found in _remembered(run.extra, ""):
+            yield Drift(*found, run.run_id)
 
 
 def _unknown_value(path: str, value: str, run: Run) -> Drift:
     return Drift(path, DriftKind.UNKNOWN_VALUE, value[:LONGEST_VALUE], run.run_id)
 
 
-@lru_cache(4096)
-def _left_over(extra: str) -> tuple[tuple[str, DriftKind, str], ...]:
-    return tuple(_described(load(extra), ""))
+def _drift_of_tool(tool: Tool, run: Run) -> Iterator[Drift]:
+    if tool.tool_type is not None and tool.tool_type not in KNOWN_TOOL_TYPES:
+        yield _unknown_value("tools[].type", tool.tool_type, run)
+    elif tool.settings is not None:
+        for found in _remembered(tool.settings, "tools[]."):
+            yield Drift(*found, run.run_id)
 
 
-def _described(rest: dict[str, Any], above: str) -> Iterator[tuple[str, DriftKind, str]]:
+def _remembered(text: str, above: str) -> tuple[Found, ...]:
+    """What the left-over part of a payload shows; large ones are not remembered."""
+    describe = _described if len(text) <= LARGEST_REMEMBERED else _described.__wrapped__
+    return describe(text, above)
+
+
+@lru_cache(MOST_REMEMBERED)
+def _described(text: str, above: str) -> tuple[Found, ...]:
+    value = load(text)
+    if not isinstance(value, dict):  # a tool that is no object
+        return ((above.rstrip("."), DriftKind.UNEXPECTED_TYPE, _type_of(value)),)
+    return tuple(_members(value, above))
+
+
+def _members(rest: dict[str, Any], above: str) -> Iterator[Found]:
     for key, value in rest.items():
         path = f"{above}{key}"[:LONGEST_VALUE]
         if value is None or path in WITHOUT_COLUMN:
             continue
         if path in CONTAINERS and isinstance(value, dict):
-            yield from _described(value, f"{path}.")
+            yield from _members(value, f"{path}.")
+        elif path == "object" and isinstance(value, str):
+            yield path, DriftKind.UNKNOWN_VALUE, value[:LONGEST_VALUE]
         elif path in KNOWN_PATHS or path in CONTAINERS:
             yield path, DriftKind.UNEXPECTED_TYPE, _type_of(value)
         else:

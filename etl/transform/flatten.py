@@ -16,6 +16,7 @@ from etl.transform.fields import OBJECT_NAME, RUN_FIELDS
 from etl.transform.json_text import dump, load
 from etl.transform.kinds import TEXT
 from etl.transform.split import Columns, split
+from etl.transform.strict import flatten_strictly
 
 
 class _UnusableError(Exception):
@@ -33,6 +34,20 @@ def flatten(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:
     Every value ends in a column, in a dictionary or in `extra`; a value of an
     unexpected type does both where it can be read at all.
     """
+    if is_plain(payload.text):
+        run = flatten_strictly(payload.text)
+        if run is not None:
+            return run
+    return flatten_leniently(payload, thread_id=thread_id)
+
+
+def is_plain(text: bytes) -> bool:
+    """Whether a text surely escapes no NUL character and no surrogate."""
+    return not (b"\\u0000" in text or b"\\ud" in text or b"\\uD" in text)
+
+
+def flatten_leniently(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:
+    """Flatten one payload, whatever it holds."""
     try:
         return _flatten(_decode(payload.text), thread_id)
     except _UnusableError as problem:
@@ -52,7 +67,7 @@ def _decode(text: bytes) -> dict[str, Any]:
         raise _UnusableError(RejectReason.NOT_JSON, str(error)) from error
     if not isinstance(value, dict):
         raise _UnusableError(RejectReason.NOT_AN_OBJECT)
-    if b"\\u" in text and not _is_storable(value):
+    if not is_plain(text) and not _is_storable(value):
         raise _UnusableError(RejectReason.UNSTORABLE_TEXT)
     return value
 

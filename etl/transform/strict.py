@@ -1,0 +1,269 @@
+"""The quick way: payloads that are exactly what the schema says, decoded at once.
+
+What is not goes the lenient way (`flatten`), which can read anything. For whatever
+this way accepts, both give the same run.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from etl.domain.run import (
+    SECOND,
+    Instant,
+    Instructions,
+    Run,
+    RunId,
+    ThreadId,
+    ToolSet,
+)
+from etl.transform.dictionaries import (
+    LARGEST_REMEMBERED,
+    instructions_of,
+    tool_set_of,
+)
+from etl.transform.fields import OBJECT_NAME
+from etl.transform.json_text import dump, load
+from etl.transform.kinds import BIGINT, MOST_SECONDS
+
+Seconds = Annotated[int, Meta(gt=0, lt=MOST_SECONDS)]
+Count = Annotated[int, Meta(ge=-BIGINT, le=BIGINT - 1)]
+Real = Annotated[float, Meta(ge=-1e6, le=1e6)]
+"""Where every whole number is a float exactly."""
+
+
+class _Part(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A part of the payload in which nothing else may stand."""
+
+
+class _Cached(_Part):
+    cached_tokens: Count
+
+
+class _Reasoning(_Part):
+    reasoning_tokens: Count
+
+
+class _Usage(_Part):
+    prompt_tokens: Count
+    completion_tokens: Count
+    total_tokens: Count
+    prompt_token_details: _Cached | UnsetType = UNSET
+    completion_tokens_details: _Reasoning | UnsetType = UNSET
+
+
+class _Truncation(_Part):
+    type: str
+    last_messages: Count | None = None
+
+
+class _LastError(_Part):
+    code: str
+    message: str
+
+
+class _Incomplete(_Part):
+    reason: str
+
+
+class _Files(_Part):
+    file_ids: list[str]
+
+
+class _Stores(_Part):
+    vector_store_ids: list[str]
+
+
+class _Resources(_Part):
+    code_interpreter: _Files | UnsetType = UNSET
+    file_search: _Stores | UnsetType = UNSET
+
+
+class _Payload(_Part):
+    """A run object as OpenAI sent it in 2026 (WIRE: the run object)."""
+
+    id: Annotated[str, Meta(min_length=1)]
+    object: str
+    created_at: Seconds
+    thread_id: Annotated[str, Meta(min_length=1)]
+    status: str
+    assistant_id: str | None = None
+    model: str | None = None
+    started_at: Seconds | None = None
+    expires_at: Seconds | None = None
+    cancelled_at: Seconds | None = None
+    failed_at: Seconds | None = None
+    completed_at: Seconds | None = None
+    required_action: None = None
+    last_error: _LastError | None = None
+    incomplete_details: _Incomplete | None = None
+    instructions: str | None = None
+    tools: Raw | UnsetType = UNSET
+    tool_resources: _Resources | None = None
+    metadata: dict[str, str] | None = None
+    usage: _Usage | None = None
+    temperature: Real | None = None
+    top_p: Real | None = None
+    max_prompt_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    truncation_strategy: _Truncation | None = None
+    response_format: str | dict[str, Any] | None = None
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning_effort: str | None = None
+
+
+_decode = msgspec.json.Decoder(_Payload).decode
+_encode = msgspec.json.Encoder().encode
+
+EMPTY_RESOURCES = '{"tool_resources":{}}'
+"""The one remainder of an ordinary payload: an empty object has no column."""
+
+MOST_REMEMBERED = 4096
+_tool_sets: dict[bytes, ToolSet] = {}
+
+
+class _UnusualError(Exception):
+    """The payload must go the lenient way."""
+
+
+def flatten_strictly(text: bytes) -> Run | None:
+    """Flatten a payload, or answer None where it is not exactly as expected."""
+    try:
+        return _flatten(_decode(text))
+    except (
+        msgspec.DecodeError,
+        msgspec.ValidationError,
+        UnicodeDecodeError,
+        RecursionError,
+        ValueError,
+        _UnusualError,
+    ):
+        return None
+
+
+def _flatten(source: _Payload) -> Run:
+    if source.object != OBJECT_NAME:
+        raise _UnusualError
+    prompt, completion, total, cached, reasoning = _tokens(source.usage)
+    format_type, format_text = _response_format(source.response_format)
+    files, stores, extra = _resources(source.tool_resources)
+    truncation = source.truncation_strategy
+    error, incomplete = source.last_error, source.incomplete_details
+    return Run(
+        run_id=RunId(source.id),
+        thread_id=ThreadId(source.thread_id),
+        assistant_id=source.assistant_id,
+        status=source.status,
+        model=source.model,
+        created_at=Instant(source.created_at * SECOND),
+        started_at=_instant(source.started_at),
+        expires_at=_instant(source.expires_at),
+        cancelled_at=_instant(source.cancelled_at),
+        failed_at=_instant(source.failed_at),
+        completed_at=_instant(source.completed_at),
+        prompt_tokens=prompt,
+        completion_tokens=completion,
+        total_tokens=total,
+        cached_prompt_tokens=cached,
+        reasoning_tokens=reasoning,
+        truncation_type=truncation.type if truncation else None,
+        truncation_last_messages=truncation.last_messages if truncation else None,
+        max_prompt_tokens=source.max_prompt_tokens,
+        max_completion_tokens=source.max_completion_tokens,
+        temperature=source.temperature,
+        top_p=source.top_p,
+        parallel_tool_calls=source.parallel_tool_calls,
+        reasoning_effort=source.reasoning_effort,
+        response_format_type=format_type,
+        response_format=format_text,
+        tool_choice_type=source.tool_choice,
+        tool_choice_function=None,
+        tool_choice=None,
+        last_error_code=error.code if error else None,
+        last_error_message=error.message if error else None,
+        incomplete_reason=incomplete.reason if incomplete else None,
+        required_action_type=None,
+        required_action=None,
+        instructions=_instructions(source.instructions),
+        tool_set=_tool_set(source.tools),
+        code_interpreter_file_ids=files,
+        file_search_vector_store_ids=stores,
+        metadata=None if source.metadata is None else _encode(source.metadata).decode(),
+        extra=extra,
+    )
+
+
+def _instant(seconds: int | None) -> Instant | None:
+    return None if seconds is None else Instant(seconds * SECOND)
+
+
+Tokens = tuple[int | None, int | None, int | None, int | None, int | None]
+NO_TOKENS: Tokens = (None, None, None, None, None)
+
+
+def _tokens(usage: _Usage | None) -> Tokens:
+    if usage is None:
+        return NO_TOKENS
+    prompt, completion = usage.prompt_token_details, usage.completion_tokens_details
+    return (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.total_tokens,
+        None if prompt is UNSET else prompt.cached_tokens,
+        None if completion is UNSET else completion.reasoning_tokens,
+    )
+
+
+def _response_format(value: str | dict[str, Any] | None) -> tuple[str | None, str | None]:
+    if not isinstance(value, dict):
+        return value, None
+    kind = value.get("type")
+    if not isinstance(kind, str):
+        raise _UnusualError
+    return kind, _dump(value)
+
+
+def _dump(value: dict[str, Any]) -> str:
+    try:
+        return dump(value)
+    except ValueError as error:  # a number that JSON does not know
+        raise _UnusualError from error
+
+
+def _resources(
+    given: _Resources | None,
+) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, str | None]:
+    if given is None:
+        return None, None, None
+    files, stores = given.code_interpreter, given.file_search
+    if files is UNSET and stores is UNSET:
+        return None, None, EMPTY_RESOURCES
+    return (
+        None if files is UNSET else tuple(files.file_ids),
+        None if stores is UNSET else tuple(stores.vector_store_ids),
+        None,
+    )
+
+
+def _instructions(body: str | None) -> Instructions | None:
+    return None if body is None else instructions_of(body)
+
+
+def _tool_set(raw: Raw | UnsetType) -> ToolSet | None:
+    """The tool list, looked up by its undecoded bytes."""
+    if raw is UNSET:
+        return None
+    text = bytes(raw)
+    found = _tool_sets.get(text)
+    if found is None:
+        tools = load(text)
+        if not isinstance(tools, list):
+            raise _UnusualError
+        found = tool_set_of(tools)
+        if len(_tool_sets) >= MOST_REMEMBERED:
+            _tool_sets.clear()
+        if len(text) <= LARGEST_REMEMBERED:
+            _tool_sets[text] = found
+    return found
