@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from etl.domain.errors import ContractError
+from etl.extract.salvage import salvage
 
 
 class Envelope(msgspec.Struct):
@@ -48,8 +49,8 @@ def open_envelope(body: bytes) -> tuple[list[Entry], bool]:
     """Answer the payloads of one page, and whether more are promised.
 
     One damaged payload does not spoil the page: where the body cannot be decoded
-    as a whole, it is taken apart by its brackets. Raises ContractError where it
-    is no list answer at all.
+    as a whole, it is taken apart by its brackets, and where these do not pair, at
+    the runs that are whole. Raises ContractError where it is no list answer at all.
     """
     try:
         envelope = _decode_envelope(body)
@@ -79,10 +80,13 @@ def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
     members = dict(_members(body))
     data = members.get(b'"data"', b"")
     is_whole = body.rstrip().endswith(b"}")
-    if not (is_whole and data.startswith(b"[") and data.endswith(b"]")):
+    if is_whole and data.startswith(b"[") and data.endswith(b"]"):
+        return list(_elements(data)), members.get(b'"has_more"') == b"true"
+    found = salvage(body)
+    if found is None:
         message = f"the answer is no list of runs ({_start_of(body)})"
         raise ContractError(message) from error
-    return list(_elements(data)), members.get(b'"has_more"') == b"true"
+    return found
 
 
 def _start_of(body: bytes) -> str:
@@ -90,7 +94,8 @@ def _start_of(body: bytes) -> str:
     return f"it begins with {text!r}" if text else "it is empty"
 
 
-TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s"\[\]{},:]+', re.DOTALL)
+TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]|[^\s"\[\]{},:]++', re.DOTALL)
+"""Possessive, so that a text of 50 MB is gone over once."""
 
 
 def _members(body: bytes) -> Iterator[tuple[bytes, bytes]]:

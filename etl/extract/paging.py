@@ -1,9 +1,9 @@
 """One walk through a thread's list, page by page, each checked against the last.
 
 The next cursor is the last run of an earlier second, not the last run of the page:
-so the runs of the page's last second must come back on the next page. A server
-that skips runs of equal second, compares cursors by id, or does not know the
-cursor is noticed there.
+so the runs of the page's last second must come back on the next page. A page full
+of one second is left from its middle. A server that skips runs of equal second,
+compares cursors by id, or does not know the cursor is noticed there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,12 @@ from etl.extract.envelope import Entry, open_envelope
 
 Fetch = Callable[[RunId | None], Answer]
 """Fetch the page that follows a cursor."""
+
+NO_INSTANT = 2**63
+"""From here on a number is no instant, whatever its unit."""
+
+LARGEST_PAGE = 100
+"""The most runs that the API sends at once."""
 
 MOST_PAGES = 100_000
 """A thread longer than this is taken for a server that never ends."""
@@ -61,24 +67,28 @@ class Walk:
     after: RunId | None
     doubted_from: int
     direction: Direction = Direction.ASCENDING
+    page_size: int = LARGEST_PAGE
     answers: int = 0
     moved: bool = False
     _overlap: set[str | bytes] = field(default_factory=set)
     _previous: set[str | bytes] = field(default_factory=set)
     _last_id: RunId | None = None
     _last_at: float | None = None
+    _cursor_second: int | None = None
 
     def pages(self) -> Iterator[Page]:
         """Page through to the end; the last page has no more after it."""
         cursor = self._last_id = self.after
         answer, entries, promised = self._ask(cursor)
+        was_promised = False
         while True:
-            fresh = self._fresh(entries, promised=promised)
+            fresh = self._fresh(entries, promised=promised or was_promised)
             after, last_id = self._last_id, _last_id(entries) or self._last_id
             if not (promised or len(entries) >= self.doubted_from):
                 yield self._page(answer, fresh, after, has_more=False)
                 return
-            cursor, self._overlap = self._next_cursor(entries, last_id)
+            cursor, self._overlap = self._next_cursor(entries, last_id, promised=promised)
+            was_promised = promised
             self._previous = set(map(key_of, entries))
             self._last_id = last_id
             if promised:
@@ -125,18 +135,35 @@ class Walk:
                 f"runs around {self._last_id} did not come back on the next page: the"
                 " server's cursors skip runs"
             )
+        if fresh:
+            self._check_place(entries)
         for entry in fresh:
             self._check_order(entry)
         return fresh
 
+    def _check_place(self, entries: Sequence[Entry]) -> None:
+        """A page that goes on from a cursor holds nothing from before it."""
+        if self._cursor_second is None:
+            return
+        for entry in entries:
+            second = _second_of(entry)
+            if second is not None and self._is_before(second, self._cursor_second):
+                raise ContractError(
+                    f"run {entry.peek.id} came back on a page that should follow it: the"
+                    " server's cursors do not go by creation"
+                )
+
+    def _is_before(self, instant: float, other: float) -> bool:
+        """Whether an instant has its place before another in this walk's order."""
+        if self.direction is Direction.ASCENDING:
+            return instant < other
+        return instant > other
+
     def _check_order(self, entry: Entry) -> None:
         created_at = entry.peek.created_at
-        if not isinstance(created_at, int | float):
-            return
-        ascending = self.direction is Direction.ASCENDING
-        if self._last_at is not None and (
-            created_at < self._last_at if ascending else created_at > self._last_at
-        ):
+        if not isinstance(created_at, int | float) or not 0 < created_at < NO_INSTANT:
+            return  # the payload is damaged there; it says nothing about the order
+        if self._last_at is not None and self._is_before(created_at, self._last_at):
             raise ContractError(
                 f"run {entry.peek.id} is out of order: the server does not sort as asked"
             )
@@ -144,17 +171,26 @@ class Walk:
         self._last_at = created_at
 
     def _next_cursor(
-        self, entries: Sequence[Entry], last_id: RunId | None
+        self, entries: Sequence[Entry], last_id: RunId | None, *, promised: bool
     ) -> tuple[RunId, set[str | bytes]]:
-        """The last run of an earlier second, and the keys that must come back."""
+        """A run to go on from, and the keys that must come back after it."""
         if last_id is None:
             raise ContractError("the server promises more runs but names none of these")
-        last_second = _second_of(entries[-1])
-        for place in range(len(entries) - 2, -1, -1):
-            run_id = id_of(entries[place].peek.id)
-            if run_id and _second_of(entries[place]) != last_second:
+        place = self._leaving_place(entries, promised=promised)
+        for entry in reversed(entries[: place + 1]):
+            if run_id := id_of(entry.peek.id):
+                self._cursor_second = _second_of(entry)
                 return RunId(run_id), set(map(key_of, entries[place + 1 :]))
         return last_id, set()
+
+    def _leaving_place(self, entries: Sequence[Entry], *, promised: bool) -> int:
+        """The last place of an earlier second; in a page full of one second, its middle."""
+        last_second = _second_of(entries[-1])
+        for place in range(len(entries) - 2, -1, -1):
+            if id_of(entries[place].peek.id) and _second_of(entries[place]) != last_second:
+                return place
+        is_full = promised or len(entries) >= self.page_size
+        return (len(entries) - 1) // 2 if is_full else len(entries) - 1
 
     def _page(
         self, answer: Answer, fresh: Sequence[Entry], after: RunId | None, *, has_more: bool
@@ -179,6 +215,6 @@ def _last_id(entries: Sequence[Entry]) -> RunId | None:
     return RunId(found) if found else None
 
 
-def _second_of(entry: Entry) -> object:
+def _second_of(entry: Entry) -> int | None:
     created_at = entry.peek.created_at
     return int(created_at) if isinstance(created_at, int | float) else None

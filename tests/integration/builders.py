@@ -98,12 +98,14 @@ def a_run(run_id: str = "run_1", **fields: Any) -> Run:
 def a_batch(
     *increments: Increment,
     failures: Iterable[PassFailure] = (),
+    missing: Iterable[PassFailure] = (),
     requests: int = 0,
     retries: int = 0,
 ) -> Batch:
     return Batch(
         increments=increments,
         failures=tuple(failures),
+        missing=tuple(missing),
         requests=requests,
         retries=retries,
     )
@@ -204,7 +206,7 @@ def comparable(value: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Number:
-    """A JSON number: Postgres writes 1e300 with all its digits, which is no other double."""
+    """A JSON number: a double is the same however many of its digits are written."""
 
     value: float
 

@@ -111,6 +111,8 @@ def numbers_of_examples() -> Iterator[int]:
 @given(st.lists(payloads, min_size=10, max_size=30, unique_by=lambda each: str(each["id"])))
 @example([a_payload(metadata={"a": [1e300, 10**400, 2**63, -0.0, True, 1, None]})])
 @example([a_payload(tools=[]), a_payload("run_2", tools=[None, {}, [], {"type": 1}])])
+@example([a_payload("run_\0"), a_payload("run_2", model="\0"), a_payload("run_3")])
+@example([a_payload(max_prompt_tokens=6.061040761923135e16)])
 @example([a_payload(instructions=""), a_payload("run_2", instructions=None)])
 def test_every_payload_is_rebuilt_from_the_tables_or_stands_in_the_quarantine(
     engine: Engine,

@@ -1,13 +1,25 @@
 """The registry of tracked threads against a real Postgres."""
 
+from datetime import timedelta
+
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from etl.domain.batch import SourceId, TrackedThread
 from etl.domain.bookmark import Bookmark
 from etl.domain.run import ThreadId
 from etl.load.store import Store
-from etl.load.threads import count_tracked, record_source, track, tracked, untrack
+from etl.load.threads import (
+    count_tracked,
+    due,
+    record_source,
+    sampled,
+    track,
+    tracked,
+    untrack,
+    walk_is_due,
+)
 from tests.integration.builders import (
     NOW,
     NOW_SECONDS,
@@ -35,14 +47,22 @@ def ids(*names: str) -> list[ThreadId]:
     return [ThreadId(name) for name in names]
 
 
-def tracked_ids(engine: Engine, source_id: SourceId) -> list[ThreadId]:
-    return [thread.thread_id for thread in tracked(engine, source_id)]
+def all_tracked(
+    engine: Engine, source_id: SourceId, only: ThreadId | None = None
+) -> list[TrackedThread]:
+    return list(tracked(engine, due(source_id, only), from_start=sa.false()))
+
+
+def tracked_ids(
+    engine: Engine, source_id: SourceId, only: ThreadId | None = None
+) -> list[ThreadId]:
+    return [thread.thread_id for thread in all_tracked(engine, source_id, only)]
 
 
 def test_a_new_thread_has_never_been_read(engine: Engine, empty_source: SourceId) -> None:
     assert track(engine, empty_source, ids("thread_1")) == 1
 
-    assert list(tracked(engine, empty_source)) == [
+    assert all_tracked(engine, empty_source) == [
         TrackedThread(
             source_id=empty_source,
             thread_id=ThreadId("thread_1"),
@@ -59,7 +79,7 @@ def test_a_thread_comes_back_with_its_bookmark_to_the_microsecond(
         a_batch(an_increment(source_id, a_payload(created_at=NOW_SECONDS - 0.000001)))
     )
 
-    (thread,) = tracked(engine, source_id)
+    (thread,) = all_tracked(engine, source_id)
 
     assert thread.read_at == NOW
     assert thread.bookmark.synced_through == "run_1"
@@ -101,7 +121,7 @@ def test_more_threads_than_one_statement_reads_come_in_order_and_once(
     assert track(engine, empty_source, names) == 2500
 
     assert tracked_ids(engine, empty_source) == sorted(names)
-    assert count_tracked(engine, empty_source) == 2500
+    assert count_tracked(engine, due(empty_source)) == 2500
     assert tracked_ids(engine, source_id) == [THREAD]
 
 
@@ -130,17 +150,83 @@ def test_one_thread_can_be_asked_for(engine: Engine, empty_source: SourceId) -> 
     track(engine, empty_source, ids("thread_1", "thread_2"))
     one, none = ids("thread_2", "thread_9")
 
-    assert [thread.thread_id for thread in tracked(engine, empty_source, one)] == [one]
-    assert count_tracked(engine, empty_source, one) == 1
-    assert list(tracked(engine, empty_source, none)) == []
-    assert count_tracked(engine, empty_source, none) == 0
+    assert tracked_ids(engine, empty_source, one) == [one]
+    assert count_tracked(engine, due(empty_source, one)) == 1
+    assert tracked_ids(engine, empty_source, none) == []
+    assert count_tracked(engine, due(empty_source, none)) == 0
 
 
-def test_a_thread_that_is_gone_is_not_read(engine: Engine, source_id: SourceId) -> None:
-    execute(engine, "UPDATE run_sync.threads SET gone_at = now()")
+def test_some_threads_can_be_picked_at_random(
+    engine: Engine, empty_source: SourceId
+) -> None:
+    names = ids(*(f"thread_{each}" for each in range(9)))
+    track(engine, empty_source, names)
 
-    assert list(tracked(engine, source_id)) == []
-    assert count_tracked(engine, source_id) == 0
+    some = [each.thread_id for each in sampled(engine, due(empty_source), 4)]
+    every = [each.thread_id for each in sampled(engine, due(empty_source), None)]
+
+    assert len(set(some)) == 4
+    assert set(some) < set(names)
+    assert every == names
+
+
+def test_a_tombstone_is_asked_for_a_week_and_then_now_and_then(
+    engine: Engine, empty_source: SourceId
+) -> None:
+    track(engine, empty_source, ids(*(f"thread_{each}" for each in range(2800))))
+
+    def due_when_gone_for(days: int) -> list[TrackedThread]:
+        gone_at = f"now() - interval '{days} days'"
+        execute(engine, f"UPDATE run_sync.threads SET gone_at = {gone_at}")  # noqa: S608
+        return all_tracked(engine, empty_source)
+
+    young, old = due_when_gone_for(6), due_when_gone_for(8)
+
+    assert len(young) == 2800
+    assert all(thread.is_gone for thread in young)
+    assert 50 < len(old) < 150
+
+
+def test_a_tombstone_is_read_whenever_it_is_asked_for_by_name(
+    engine: Engine, source_id: SourceId
+) -> None:
+    execute(engine, "UPDATE run_sync.threads SET gone_at = '2020-01-01'")
+
+    (thread,) = all_tracked(engine, source_id, THREAD)
+
+    assert thread.is_gone
+
+
+def test_a_whole_walk_leaves_the_bookmark_out(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    store.commit(a_batch(an_increment(source_id, a_payload())))
+
+    (thread,) = tracked(engine, due(source_id), from_start=sa.true())
+
+    assert thread.bookmark == Bookmark()
+    assert thread.read_at == NOW
+
+
+@pytest.mark.parametrize(
+    ("days", "fewest", "most"), [(49, 0, 0), (75, 1, 199), (101, 200, 200)]
+)
+def test_whole_walks_are_spread_over_the_second_half_of_their_interval(
+    engine: Engine, empty_source: SourceId, days: int, fewest: int, most: int
+) -> None:
+    track(engine, empty_source, ids(*(f"thread_{each}" for each in range(200))))
+    walked_at = f"now() - interval '{days} days'"
+    execute(
+        engine,
+        "UPDATE run_sync.threads"  # noqa: S608
+        f" SET synced_through = 'run_1', walked_at = {walked_at}",
+    )
+
+    every = walk_is_due(timedelta(days=100))
+    read = tracked(engine, due(empty_source), from_start=every)
+    from_start = [each for each in read if each.bookmark == Bookmark()]
+
+    assert fewest <= len(from_start) <= most
 
 
 def test_untracking_keeps_the_runs_and_the_threads_of_other_sources(

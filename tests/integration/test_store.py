@@ -13,13 +13,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from etl.domain.batch import Batch, Increment, PassFailure, SourceId
+from etl.domain.bookmark import Bookmark
+from etl.domain.drift import Drift, DriftKind
 from etl.domain.errors import DatabaseError
 from etl.domain.page import Payload
-from etl.domain.run import SECOND, Instant, Run, ThreadId
+from etl.domain.run import SECOND, Instant, Run, RunId, ThreadId
 from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.load.store import Store
-from etl.load.threads import record_source, track, tracked, untrack
+from etl.load.threads import due, record_source, track, tracked, untrack
 from tests.integration.builders import (
     NOW,
     NOW_SECONDS,
@@ -76,6 +78,10 @@ def ledger(engine: Engine) -> dict[str, int]:
 # One transaction
 
 
+def a_drift(path: str, run_id: str = "run_1") -> Drift:
+    return Drift(path, DriftKind.UNKNOWN_FIELD, "string", RunId(run_id))
+
+
 def a_full_batch(source_id: SourceId) -> Batch:
     """A batch that writes to every table."""
     function = {"name": "find", "parameters": {"type": "object"}}
@@ -84,7 +90,10 @@ def a_full_batch(source_id: SourceId) -> Batch:
         source_id=source_id, thread_id=OTHER, message="the server was silent"
     )
     return a_batch(
-        an_increment(source_id, a_payload(tools=tools), BROKEN),
+        replace(
+            an_increment(source_id, a_payload(tools=tools), BROKEN),
+            drift=(a_drift("moon_phase"),),
+        ),
         failures=[failure],
         requests=3,
         retries=1,
@@ -103,9 +112,12 @@ def test_rows_rejects_bookmark_and_counters_are_committed_together(
     assert query(engine, "SELECT thread_id, run_id, payload FROM run_sync.rejects") == [
         (THREAD, None, "{")
     ]
+    assert query(engine, "SELECT path, example_run_id FROM run_sync.drift") == [
+        ("moon_phase", "run_1")
+    ]
     row = thread_row(engine)
     assert (row["synced_through"], row["runs_seen"]) == ("run_1", 1)
-    assert row["read_at"] == row["last_pass_at"]
+    assert row["read_at"] == row["last_pass_at"] == row["walked_at"]
     other = thread_row(engine, OTHER)
     assert (other["consecutive_errors"], other["last_error"]) == (
         1,
@@ -146,6 +158,7 @@ def refusing(engine: Engine, table: str) -> Iterator[None]:
         "run_history.tools",
         "run_history.runs",
         "run_sync.rejects",
+        "run_sync.drift",
         "run_sync.threads",
         "run_sync.syncs",
     ],
@@ -379,6 +392,88 @@ def test_two_stores_that_read_the_same_thread_commit_once(
     assert thread_row(engine)["runs_seen"] == 1
 
 
+# Bookmarks, missing threads, drift
+
+
+def test_a_bookmark_comes_back_as_it_was_stored(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    odd = ("run_1", 'run "2"', "run,{3}", "NULL", "", "läuft")
+    bookmark = Bookmark(
+        synced_through=RunId("run_9"),
+        synced_through_at=after(0.000001),
+        overlap_from=RunId("run_8"),
+        watched=tuple(map(RunId, odd)),
+    )
+
+    store.commit(a_batch(replace(an_increment(source_id), bookmark=bookmark)))
+
+    (thread,) = tracked(engine, due(source_id), from_start=sa.false())
+    assert thread.bookmark == bookmark
+
+
+def test_only_a_whole_walk_is_noted_as_one(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    store.commit(a_batch(an_increment(source_id)))
+    walked_at = thread_row(engine)["walked_at"]
+
+    store.commit(a_batch(replace(second_reading(source_id), walked=False)))
+
+    row = thread_row(engine)
+    assert walked_at == row["walked_at"] < row["read_at"]
+
+
+def test_a_thread_is_gone_when_it_is_missed_again_after_an_hour_and_not_before(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    missing = PassFailure(source_id=source_id, thread_id=THREAD, message="unknown here")
+    found = []
+    for minutes in (0, 59, 61):
+        execute(
+            engine,
+            "UPDATE run_sync.threads SET missing_since"  # noqa: S608
+            f" = clock_timestamp() - interval '{minutes} minutes'"
+            " WHERE missing_since IS NOT NULL",
+        )
+        store.commit(a_batch(missing=[missing]))
+        row = thread_row(engine)
+        found.append((row["gone_at"] is not None, row["consecutive_errors"]))
+
+    assert found == [(False, 1), (False, 2), (True, 3)]
+    assert thread_row(engine)["last_error"] == "unknown here"
+
+
+def test_a_thread_that_answers_again_is_neither_missing_nor_gone(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    execute(engine, "UPDATE run_sync.threads SET missing_since = now(), gone_at = now()")
+
+    store.commit(a_batch(an_increment(source_id, a_payload())))
+
+    row = thread_row(engine)
+    assert (row["missing_since"], row["gone_at"]) == (None, None)
+
+
+def test_drift_is_counted_with_its_first_example(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    twice = (a_drift("moon"), a_drift("moon", "run_2"), a_drift("tide"))
+    store.commit(a_batch(replace(an_increment(source_id), drift=twice)))
+    again = (a_drift("moon", "run_3"),)
+    store.commit(a_batch(replace(second_reading(source_id), drift=again)))
+
+    assert query(
+        engine,
+        "SELECT path, kind, value, example_run_id, times_seen,"
+        " extract(epoch FROM last_seen_at - first_seen_at)::int"
+        " FROM run_sync.drift ORDER BY path",
+    ) == [
+        ("moon", "unknown_field", "string", "run_1", 3, 1),
+        ("tide", "unknown_field", "string", "run_1", 1, 0),
+    ]
+
+
 # Several pages
 
 
@@ -401,7 +496,7 @@ def test_several_pages_of_a_thread_in_a_batch_move_it_once(
     assert answer == committed(created=3, pages=3)
     row = thread_row(engine)
     assert (row["synced_through"], row["runs_seen"]) == ("run_2", 3)
-    (thread,) = tracked(engine, source_id)
+    (thread,) = tracked(engine, due(source_id), from_start=sa.false())
     assert thread.read_at == after(2)
     assert thread.bookmark == pages[2].bookmark
     assert row["last_run_at"].timestamp() == NOW_SECONDS - 98

@@ -66,7 +66,7 @@ def test_the_first_sync_makes_the_tables_equal_the_world(
         " FROM run_sync.syncs WHERE finished_at > started_at",
     ) == [
         (
-            "command",
+            "sync",
             "succeeded",
             12,
             report.pages,

@@ -249,7 +249,7 @@ any_json: st.SearchStrategy[Json] = _json(
 @st.composite
 def changed_payloads(draw: st.DrawFn, values: st.SearchStrategy[Json]) -> dict[str, Json]:
     """A valid payload in which values, at any depth, were replaced, dropped or added."""
-    payload = draw(st.sampled_from([a_payload, a_plain_payload]))()
+    payload: dict[str, Json] = draw(st.sampled_from([a_payload, a_plain_payload]))()
     for _ in range(draw(st.integers(1, 4))):
         holder = draw(st.sampled_from(list(_holders(payload))))
         if isinstance(holder, list):

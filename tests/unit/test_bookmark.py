@@ -110,16 +110,23 @@ def test_it_knows_when_its_run_was_created() -> None:
     assert advanced(settled(1)).synced_through_at == CREATED_AT
 
 
-def test_over_a_reject_it_keeps_the_last_known_instant() -> None:
+def test_over_a_reject_it_does_not_know_any_instant() -> None:
     moved = advanced(settled(1, second=5), a_reject("run_2"))
 
-    assert moved == a_bookmark("run_2", at=5)
+    assert moved == a_bookmark("run_2")
 
 
-def test_over_a_reject_alone_it_keeps_the_instant_it_had() -> None:
-    moved = advanced(a_reject("run_2"), start=a_bookmark("run_1", at=7), after="run_1")
+def test_a_reject_whose_second_is_not_known_is_no_place_to_begin_from() -> None:
+    moved = advanced(settled(1), a_reject("run_2"), settled(3, second=1))
 
-    assert moved == a_bookmark("run_2", at=7)
+    assert moved == a_bookmark("run_3", at=1)
+
+
+def test_behind_a_reject_it_remembers_again() -> None:
+    page = settled(1), settled(2, second=1), a_reject("run_3"), settled(4, second=2)
+
+    assert advanced(*page).overlap_from == "run_1"
+    assert advanced(*page, settled(5, second=3)).overlap_from == "run_4"
 
 
 def test_it_remembers_the_last_run_of_an_earlier_second() -> None:

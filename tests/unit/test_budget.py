@@ -106,6 +106,7 @@ def test_at_a_high_rate_a_crowd_fills_no_minute_over() -> None:
     arrivals = Arrivals()
     budget = Budget(20_000, sleep=arrivals.sleep, clock=arrivals.clock)
 
+    arrivals.arrive(budget, pause=3_600)
     for _ in range(45_000):
         arrivals.arrive(budget, pause=0)
 

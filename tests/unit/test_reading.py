@@ -107,8 +107,6 @@ class World:
 
     def create(self, status: str) -> None:
         """A new run; ties within a second are broken by names that do not ascend."""
-        if UNREADABLE in {status, *(run.status for run in self.runs[-1:])}:
-            self.now += 1  # see the test of a reject that shares its second
         shuffled = len(self.runs) * 37 % 100
         name = f"run_{shuffled:02}_{len(self.runs)}"
         self.runs.append(LivingRun(name, self.now, status))
@@ -301,6 +299,8 @@ def test_a_broken_pass_resumed_ends_where_an_unbroken_one_ends(
     assert copy.read(reader, world.quiet(), page_size)
 
     assert copy.statuses == straight.statuses
+    for each in (copy, straight):  # a bookmark that moved back is itself again
+        assert each.read(reader, world.quiet(), page_size)
     if reader is trusting:
         assert place_of(copy) == place_of(straight)
 
@@ -345,7 +345,6 @@ def test_a_thread_at_rest_stays_as_it_is(
         assert place_of(copy) == place_of(before)
 
 
-@pytest.mark.xfail(reason="the second of a reject is not known; it may be overlap_from")
 def test_a_run_that_comes_before_a_reject_of_its_second_is_not_missed() -> None:
     second = CREATED_SECONDS + 1
     world = World(
