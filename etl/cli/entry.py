@@ -9,7 +9,7 @@ from enum import IntEnum
 
 import typer
 
-from etl.cli import db, demo, setup, status, syncing, threads, upkeep
+from etl.cli import db, demo, setup, status, syncing, threads, upkeep, verifying
 from etl.cli.options import Options
 from etl.cli.terminal import complain
 from etl.domain.errors import ConfigError, StoppedError, SyncError
@@ -39,6 +39,7 @@ db.add_to(app)
 threads.add_to(app)
 syncing.add_to(app)
 upkeep.add_to(app)
+verifying.add_to(app)
 status.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)

@@ -103,7 +103,7 @@ def _show(found: Overview, *, now: datetime) -> None:
 def _show_drift(drift: "list[DriftOverview]", *, now: datetime) -> None:
     if not drift:
         return
-    headings = ["new to the schema", "kind", "value", "runs", "first seen", "example"]
+    headings = ["new to the schema", "kind", "value", "seen", "first seen", "example"]
     rows = [
         (
             each.path,

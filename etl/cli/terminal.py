@@ -25,6 +25,11 @@ def say(sentence: str = "") -> None:
     print(sentence)
 
 
+def printable(text: str) -> str:
+    """A text that a server had a part in, without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
 def command_name() -> str:
     """How this command is typed here: its path where the shell would not find it."""
     program = Path(sys.argv[0])

@@ -10,6 +10,11 @@ GRACE = Instant(3_600 * SECOND)
 """How long past its deadline an open run counts as stale."""
 
 
+SETTLING = Instant(10 * SECOND)
+"""How long after a run's creation another one may still appear before it: runs of
+one second have no order of their own, and a server may show them late."""
+
+
 class Entry(Protocol):
     """A run or a reject, as far as the bookmark looks at it."""
 
@@ -33,6 +38,13 @@ def is_stale(entry: Entry, *, now: Instant) -> bool:
     return entry.is_open and entry.deadline is not None and now > entry.deadline + GRACE
 
 
+def is_settled(entry: Entry, *, now: Instant) -> bool:
+    """Whether nothing of an entry, nor anything before it, can change any more."""
+    if entry.created_at is not None and entry.created_at > now - SETTLING:
+        return False
+    return not entry.is_open or is_stale(entry, now=now)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bookmark:
     """The last run of a thread's leading stretch of settled runs.
@@ -53,8 +65,8 @@ class Bookmark:
     ) -> Self:
         """Move over the leading settled runs of the page that follows `after`.
 
-        Settled is what is terminal, rejected, or stale; a stale run is watched
-        from now on. A page that does not start at the bookmark cannot move it: an
+        Settled is what is terminal, rejected, or stale, and older than a few
+        seconds; a stale run is watched from now on. A page that does not start at the bookmark cannot move it: an
         open run lies in between, and passing that run would lose its later
         changes. A reject without an id is passed over; it cannot be a cursor.
         """
@@ -62,7 +74,7 @@ class Bookmark:
             return self
         reached = self
         for entry in entries:
-            if entry.is_open and not is_stale(entry, now=now):
+            if not is_settled(entry, now=now):
                 break
             if entry.run_id:
                 reached = reached._moved_to(entry, entry.run_id)

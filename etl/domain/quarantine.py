@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from etl.domain.batch import SourceId
+from etl.domain.drift import Drift
 from etl.domain.run import Instant, Run, RunId, ThreadId
 
 
@@ -24,6 +25,7 @@ class Replay:
 
     reject: WaitingReject
     run: Run
+    drift: tuple[Drift, ...] = ()
 
 
 @dataclass(slots=True)

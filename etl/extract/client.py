@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,6 +15,11 @@ from etl.extract.failures import failure_of
 from etl.extract.retry import AnswerError, RateLimitedError, RetryPolicy
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+LONGEST_ANSWER_SECONDS = 600.0
+"""A server that keeps dripping, and so never times out, is not listened to for longer."""
+
+ENCODING = b"content-encoding"
 
 
 class ApiKey:
@@ -99,10 +105,9 @@ class Client:
     def _attempt(self, path: str, query: Mapping[str, str | int], number: int) -> Answer:
         self._budget.spend()
         self.traffic.count(attempt=number)
-        headers = {"Authorization": self._key.header()} if self._key else {}
         sent_at = self._now()
         try:
-            response = self._http.get(path, params=query, headers=headers)
+            response = self._fetch(path, query)
         except httpx.TransportError as error:
             raise self._redacted(self._silence(error)) from error
         except httpx.HTTPError as error:  # a body that cannot be decoded
@@ -115,6 +120,19 @@ class Client:
                 self._budget.slow_down(self._policy.honoured(failure.wait))
             raise self._redacted(failure)
         return Answer(response.content, sent_at)
+
+    def _fetch(self, path: str, query: Mapping[str, str | int]) -> httpx.Response:
+        """One request, its answer read and unzipped; raises httpx.HTTPError."""
+        secret = {"Authorization": self._key.header()} if self._key else {}
+        until = time.monotonic() + LONGEST_ANSWER_SECONDS
+        parts = []
+        with self._http.stream("GET", path, params=query, headers=secret) as response:
+            for part in response.iter_bytes():
+                parts.append(part)
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the answer does not end")
+        told = [each for each in response.headers.raw if each[0].lower() != ENCODING]
+        return httpx.Response(response.status_code, headers=told, content=b"".join(parts))
 
     def _silence(self, error: httpx.TransportError) -> SyncError:
         """Name the lack of an answer."""

@@ -1,12 +1,11 @@
 """A list answer to its payloads, without believing what is inside them."""
 
-import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from etl.domain.errors import ContractError
+from etl.extract.brackets import elements, members
 from etl.extract.salvage import salvage
 
 
@@ -49,8 +48,8 @@ def open_envelope(body: bytes) -> tuple[list[Entry], bool]:
     """Answer the payloads of one page, and whether more are promised.
 
     One damaged payload does not spoil the page: where the body cannot be decoded
-    as a whole, it is taken apart by its brackets, and where these do not pair, at
-    the runs that are whole. Raises ContractError where it is no list answer at all.
+    as a whole, it is cut at the runs that are whole, and at its brackets. Raises
+    ContractError where it is no list answer at all.
     """
     try:
         envelope = _decode_envelope(body)
@@ -64,8 +63,8 @@ def _peek(text: bytes) -> Peek:
     try:
         return _decode_peek(text)
     except DAMAGE:
-        members = dict(_members(text))
-        return Peek(*(_value(members.get(key)) for key in PEEKED))
+        parts = dict(members(text))
+        return Peek(*(_value(parts.get(key)) for key in PEEKED))
 
 
 def _value(text: bytes | None) -> Any:
@@ -77,51 +76,18 @@ def _value(text: bytes | None) -> Any:
 
 
 def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
-    members = dict(_members(body))
-    data = members.get(b'"data"', b"")
-    is_whole = body.rstrip().endswith(b"}")
-    if is_whole and data.startswith(b"[") and data.endswith(b"]"):
-        return list(_elements(data)), members.get(b'"has_more"') == b"true"
     found = salvage(body)
-    if found is None:
+    if found is not None:
+        return found
+    parts = dict(members(body))
+    data = parts.get(b'"data"', b"")
+    is_whole = body.rstrip().endswith(b"}")
+    if not (is_whole and data.startswith(b"[") and data.endswith(b"]")):
         message = f"the answer is no list of runs ({_start_of(body)})"
         raise ContractError(message) from error
-    return found
+    return list(elements(data)), parts.get(b'"has_more"') == b"true"
 
 
 def _start_of(body: bytes) -> str:
     text = " ".join(body[:80].decode("utf-8", "replace").split())
     return f"it begins with {text!r}" if text else "it is empty"
-
-
-TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},:]|[^\s"\[\]{},:]++', re.DOTALL)
-"""Possessive, so that a text of 50 MB is gone over once."""
-
-
-def _members(body: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Cut an object into its keys and the texts of their values."""
-    for text in _elements(body):
-        key = TOKEN.match(text)
-        if key is None:
-            continue
-        _, _, value = text[key.end() :].partition(b":")
-        yield key.group(), value.strip()
-
-
-def _elements(body: bytes) -> Iterator[bytes]:
-    """Cut an object or array at the commas of its own level, however deep it nests."""
-    depth, start = 0, 0
-    for token in TOKEN.finditer(body):
-        sign = token.group()
-        if sign in {b"[", b"{"}:
-            depth += 1
-            start = token.end() if depth == 1 else start
-        elif sign in {b"]", b"}"}:
-            depth -= 1
-        if (sign == b"," and depth == 1) or depth == 0:
-            element = body[start : token.start()].strip()
-            start = token.end()
-            if element:
-                yield element
-        if depth <= 0:
-            return

@@ -79,7 +79,7 @@ class OpenAISource:
             except (ThreadMissingError, RefusedError) as error:
                 raise CursorLostError(str(error)) from error
 
-        return Walk(fetch, thread_id, after, doubted_from or size, direction)
+        return Walk(fetch, thread_id, after, doubted_from or size, direction, size)
 
 
 def expecting(pages: Iterator[Page], run_id: RunId | None) -> Iterator[Page]:

@@ -58,8 +58,8 @@ class Walk:
     `pages` yields what is new on each page, and raises ContractError where the
     server breaks its rules: going on could lose runs or never end. A page of
     `doubted_from` runs or more is not believed to be the last one until the server
-    is asked once more. `answers` counts requests; `moved` tells whether runs of
-    different times proved the order.
+    is asked once more. `answers` counts requests; `first_page_ends_at` is when the
+    last run of the first page was created, in the server's unit.
     """
 
     fetch: Fetch
@@ -69,7 +69,7 @@ class Walk:
     direction: Direction = Direction.ASCENDING
     page_size: int = LARGEST_PAGE
     answers: int = 0
-    moved: bool = False
+    first_page_ends_at: float | None = None
     _overlap: set[str | bytes] = field(default_factory=set)
     _previous: set[str | bytes] = field(default_factory=set)
     _last_id: RunId | None = None
@@ -83,6 +83,8 @@ class Walk:
         was_promised = False
         while True:
             fresh = self._fresh(entries, promised=promised or was_promised)
+            if self.answers == 1:
+                self.first_page_ends_at = self._last_at
             after, last_id = self._last_id, _last_id(entries) or self._last_id
             if not (promised or len(entries) >= self.doubted_from):
                 yield self._page(answer, fresh, after, has_more=False)
@@ -135,10 +137,10 @@ class Walk:
                 f"runs around {self._last_id} did not come back on the next page: the"
                 " server's cursors skip runs"
             )
-        if fresh:
-            self._check_place(entries)
         for entry in fresh:
             self._check_order(entry)
+        if fresh:
+            self._check_place(entries)
         return fresh
 
     def _check_place(self, entries: Sequence[Entry]) -> None:
@@ -160,14 +162,13 @@ class Walk:
         return instant > other
 
     def _check_order(self, entry: Entry) -> None:
-        created_at = entry.peek.created_at
-        if not isinstance(created_at, int | float) or not 0 < created_at < NO_INSTANT:
+        created_at = _instant_of(entry)
+        if created_at is None:
             return  # the payload is damaged there; it says nothing about the order
         if self._last_at is not None and self._is_before(created_at, self._last_at):
             raise ContractError(
                 f"run {entry.peek.id} is out of order: the server does not sort as asked"
             )
-        self.moved = self.moved or self._last_at not in {None, created_at}
         self._last_at = created_at
 
     def _next_cursor(
@@ -215,6 +216,14 @@ def _last_id(entries: Sequence[Entry]) -> RunId | None:
     return RunId(found) if found else None
 
 
-def _second_of(entry: Entry) -> int | None:
+def _instant_of(entry: Entry) -> float | None:
+    """When a run was created, in the server's unit, if it says so."""
     created_at = entry.peek.created_at
-    return int(created_at) if isinstance(created_at, int | float) else None
+    if not isinstance(created_at, int | float) or not 0 < created_at < NO_INSTANT:
+        return None
+    return created_at
+
+
+def _second_of(entry: Entry) -> int | None:
+    instant = _instant_of(entry)
+    return None if instant is None else int(instant)

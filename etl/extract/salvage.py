@@ -1,7 +1,7 @@
 """A page with a payload that was cut off: find the whole runs around the damage.
 
-Brackets do not pair on such a page, so it cannot be cut at them. But where the
-envelope itself is whole, a payload ends at the latest where the next whole run
+Brackets may not pair on such a page, so it cannot be cut at them alone. But where
+the envelope itself is whole, a payload ends at the latest where the next whole run
 begins.
 """
 
@@ -9,6 +9,11 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from etl.extract.brackets import elements
+
+RUN = {"id", "created_at", "status"}
+"""What tells a run from other objects."""
 
 MOST_TRIES = 10_000
 """Places where a run may begin that are looked at on one page."""
@@ -38,20 +43,33 @@ def salvage(body: bytes) -> tuple[list[bytes], bool] | None:
     if not (found and has_more):
         return None
     # As Latin-1 every byte is one character, so that places in both agree.
-    pieces = list(_pieces(found["data"].decode("latin-1").strip()))
-    return [piece.encode("latin-1") for piece in pieces], has_more[1] == b"true"
+    pieces = _pieces(found["data"].decode("latin-1").strip())
+    return list(pieces), has_more[1] == b"true"
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[bytes]:
     tries = iter(range(MOST_TRIES))
     place = 0
     while place < len(text):
         _, end = _value_at(text, place)
-        if not end:
+        if end:
+            yield text[place:end].encode("latin-1")
+        else:
             end = _next_run(text, place, tries)
-        yield text[place:end].rstrip()
+            yield from _damaged(text[place:end].rstrip().encode("latin-1"))
         separator = NEXT.match(text, end)
         place = separator.end() if separator else end
+
+
+def _damaged(piece: bytes) -> list[bytes]:
+    """What cannot be decoded: several payloads where its brackets pair, or one."""
+    parts = list(elements(b"[" + piece + b"]"))
+    is_all = _without_spaces(b",".join(parts)) == _without_spaces(piece)
+    return parts if is_all else [piece]
+
+
+def _without_spaces(text: bytes) -> bytes:
+    return b"".join(text.split())
 
 
 def _next_run(text: str, place: int, tries: Iterator[int]) -> int:
@@ -60,7 +78,7 @@ def _next_run(text: str, place: int, tries: Iterator[int]) -> int:
         if next(tries, None) is None:
             break
         value, end = _value_at(text, comma.end())
-        if end and isinstance(value, dict) and {"id", "created_at"} <= value.keys():
+        if end and isinstance(value, dict) and value.keys() >= RUN:
             return comma.start()
     return len(text)
 

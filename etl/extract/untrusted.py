@@ -1,20 +1,22 @@
 """Sources whose cursors are not trusted: what one walk finds, another must confirm.
 
-A thread on one page needs no cursor. A longer one is walked in the other order
-too; where a walk breaks a rule or the two do not agree, smaller pages follow, so
-that page borders fall elsewhere. A thread is complete when two flawless walks
-found all that any walk found, or when the oldest page and the newest one overlap.
+What was added since the last pass is read from the newest page, which needs no
+cursor. A thread on one page needs none either. A longer one is walked in both
+orders; where a walk breaks a rule or the two do not agree, smaller pages follow, so
+that page borders fall elsewhere. A thread is complete when two flawless walks found
+all that any walk found, or when the oldest page and the newest one reach past each
+other.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from etl.domain.bookmark import Bookmark
-from etl.domain.errors import ContractError, CursorLostError, RetryableError
+from etl.domain.errors import ContractError, CursorLostError
 from etl.domain.page import Page, Payload
 from etl.domain.run import RunId, ThreadId
-from etl.extract.openai import OpenAISource, expecting
-from etl.extract.paging import Direction, Walk
+from etl.extract.openai import OpenAISource
+from etl.extract.paging import MOST_PAGES, Direction, Walk
 
 SHRINKING = (1.0, 0.5, 0.37, 0.2)
 """Page sizes of the rounds, as shares of the configured one."""
@@ -33,16 +35,20 @@ class _Findings:
 
     known: set[Key] = field(default_factory=set)
     flawless: list[int] = field(default_factory=list)
-    edges: dict[Direction, set[Key]] = field(default_factory=dict)
-    """The first page of a sorted walk: the oldest runs, or the newest."""
+    reached: dict[Direction, float] = field(default_factory=dict)
+    """How far in time the first page reached: from the oldest run, or the newest."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing can be missing any more."""
+        """Whether nothing can be missing any more.
+
+        Each of the two first pages holds all runs on its side of where it ends; of
+        those created in that very second it may lack some.
+        """
         witnesses = sum(found == len(self.known) for found in self.flawless)
-        oldest = self.edges.get(Direction.ASCENDING, set())
-        newest = self.edges.get(Direction.DESCENDING, set())
-        return witnesses >= WITNESSES or bool(oldest & newest)
+        if witnesses >= WITNESSES or len(self.reached) < len(Direction):
+            return witnesses >= WITNESSES
+        return self.reached[Direction.DESCENDING] < self.reached[Direction.ASCENDING]
 
 
 class UntrustedSource:
@@ -60,15 +66,32 @@ class UntrustedSource:
         only when nothing can be missing; else raises ContractError.
         """
         if bookmark.overlap_from is not None:
-            walk = self._source.walk(thread_id, bookmark.overlap_from, doubted_from=1)
             try:
-                yield from expecting(walk.pages(), bookmark.synced_through)
-            except (CursorLostError, ContractError, RetryableError):
+                yield self._newest(thread_id, bookmark)
+            except (CursorLostError, ContractError):
                 pass
             else:
-                if walk.answers <= FEW_ANSWERS:
-                    return
+                return
         yield from self._whole(thread_id)
+
+    def _newest(self, thread_id: ThreadId, bookmark: Bookmark) -> Page:
+        """What follows the bookmark's earlier second, if it all fits on one page.
+
+        Raises CursorLostError where the bookmark's run does not come back, or more
+        runs were added than a page holds.
+        """
+        walk = self._source.walk(
+            thread_id, None, doubted_from=MOST_PAGES, direction=Direction.DESCENDING
+        )
+        page = next(walk.pages())
+        run_ids = [payload.run_id for payload in page.payloads]
+        if bookmark.overlap_from not in run_ids:
+            raise CursorLostError(f"run {bookmark.overlap_from} did not come back")
+        place = run_ids.index(bookmark.overlap_from)
+        if bookmark.synced_through not in run_ids[:place]:
+            raise CursorLostError(f"run {bookmark.synced_through} did not come back")
+        added = page.payloads[:place][::-1]
+        return replace(page, after=bookmark.overlap_from, payloads=added, has_more=False)
 
     def _whole(self, thread_id: ThreadId) -> Iterator[Page]:
         """Walk until the findings are complete."""
@@ -83,7 +106,7 @@ class UntrustedSource:
             except (CursorLostError, ContractError) as error:
                 trouble = str(error)
             else:
-                if walk.answers <= FEW_ANSWERS:
+                if walk.answers <= FEW_ANSWERS and findings.flawless[-1] < size:
                     return
             if findings.is_complete:
                 return
@@ -103,8 +126,8 @@ def _noted(walk: Walk, findings: _Findings) -> Iterator[Page]:
     seen: set[Key] = set()
     for page in walk.pages():
         keys = {_key(payload): payload for payload in page.payloads}
-        if not seen and walk.moved:
-            findings.edges.setdefault(walk.direction, set(keys))
+        if walk.first_page_ends_at is not None:
+            findings.reached.setdefault(walk.direction, walk.first_page_ends_at)
         seen |= keys.keys()
         new = tuple(keys[key] for key in keys if key not in findings.known)
         findings.known |= keys.keys()

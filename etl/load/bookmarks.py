@@ -11,7 +11,13 @@ from sqlalchemy.engine import Connection
 from etl.domain.batch import Increment, PassFailure, SourceId
 from etl.domain.run import Instant, ThreadId
 from etl.load.moments import moment
-from etl.load.statements import LOCK_THREADS, MARK_MISSING, MOVE_THREADS, NOTE_FAILURES
+from etl.load.statements import (
+    LOCK_THREADS,
+    MARK_MISSING,
+    MOVE_THREADS,
+    NOTE_FAILURES,
+    NOTE_REPLAYED,
+)
 
 Key = tuple[SourceId, ThreadId]
 
@@ -69,6 +75,20 @@ def move(
         "created": [written.get(key, (0, 0))[0] for key in last],
     }
     connection.execute(MOVE_THREADS, _arrays(last) | facts)
+
+
+def note_replayed(
+    connection: Connection, key: Key, *, created: int, created_at: Instant
+) -> None:
+    """Count a run that came out of quarantine."""
+    source_id, thread_id = key
+    facts = {
+        "source_id": source_id,
+        "thread_id": thread_id,
+        "created": created,
+        "created_at": moment(created_at),
+    }
+    connection.execute(NOTE_REPLAYED, facts)
 
 
 def note_failures(connection: Connection, failures: Sequence[PassFailure]) -> None:

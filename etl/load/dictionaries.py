@@ -12,21 +12,25 @@ from etl.load.statements import ADD_INSTRUCTIONS, ADD_TOOLS
 MOST_REMEMBERED = 100_000
 
 
+Key = tuple[str, UUID]
+"""The table and the digest: a text may equal a tool list to the byte."""
+
+
 class Dictionaries:
     """Knows which entries are surely stored; memory is bounded by forgetting all."""
 
     def __init__(self) -> None:
-        self._stored: set[UUID] = set()
+        self._stored: set[Key] = set()
 
-    def add(self, connection: Connection, runs: Iterable[Run]) -> set[UUID]:
+    def add(self, connection: Connection, runs: Iterable[Run]) -> set[Key]:
         """Write the entries that may be new; answer them for `remember`."""
-        texts: dict[UUID, Instructions] = {}
-        tool_sets: dict[UUID, ToolSet] = {}
+        texts: dict[Key, Instructions] = {}
+        tool_sets: dict[Key, ToolSet] = {}
         for run in runs:
             if run.instructions is not None:
-                texts[run.instructions.instructions_id] = run.instructions
+                texts["instructions", run.instructions.instructions_id] = run.instructions
             if run.tool_set is not None:
-                tool_sets[run.tool_set.tool_set_id] = run.tool_set
+                tool_sets["tools", run.tool_set.tool_set_id] = run.tool_set
         new_texts = sorted(texts.keys() - self._stored)
         new_tool_sets = sorted(tool_sets.keys() - self._stored)
         _insert(connection, ADD_INSTRUCTIONS, [texts[key]._asdict() for key in new_texts])
@@ -34,7 +38,7 @@ class Dictionaries:
         _insert(connection, ADD_TOOLS, rows)
         return {*new_texts, *new_tool_sets}
 
-    def remember(self, stored: set[UUID]) -> None:
+    def remember(self, stored: set[Key]) -> None:
         """Take note of what a committed batch has stored."""
         if len(self._stored) + len(stored) > MOST_REMEMBERED:
             self._stored.clear()

@@ -1,6 +1,6 @@
 """The ledger: one row per sync, counted up by every batch it commits."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -11,6 +11,8 @@ from etl.domain.run import Instant
 from etl.load.database import connected
 from etl.load.statements import microseconds
 from etl.load.tables import syncs
+
+MOST_DAYS_UNFINISHED = 7
 
 
 def open_sync(engine: Engine, *, trigger: str) -> tuple[int, Instant]:
@@ -36,9 +38,11 @@ def now(engine: Engine) -> Instant:
 def unfinished_since(engine: Engine, *, trigger: str) -> datetime:
     """When the first of the syncs began that were to do this and did not end.
 
-    Now, where the last one with this trigger ended, or there was none.
+    Now, where the last one with this trigger ended, or there was none within a week:
+    what was read before that is not news any more.
     """
-    mine = syncs.c.trigger == trigger
+    week_ago = sa.func.now() - timedelta(days=MOST_DAYS_UNFINISHED)
+    mine = sa.and_(syncs.c.trigger == trigger, syncs.c.started_at > week_ago)
     ended = syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value])
     last_ended = sa.select(sa.func.max(syncs.c.sync_id)).where(mine, ended)
     began = sa.select(sa.func.min(syncs.c.started_at)).where(

@@ -12,7 +12,7 @@ from etl.domain.quarantine import WaitingReject
 from etl.domain.run import Reject
 from etl.load.database import connected
 from etl.load.moments import moment
-from etl.load.statements import ADD_REJECTS, microseconds
+from etl.load.statements import ADD_REJECTS, RELEASE_REJECTS, microseconds
 from etl.load.tables import rejects
 
 
@@ -26,6 +26,11 @@ def add_rejects(connection: Connection, increments: Iterable[Increment]) -> int:
     if rows:
         connection.execute(ADD_REJECTS, list(rows.values()))
     return len(rows)
+
+
+def release_rejects(connection: Connection) -> None:
+    """Let go of older rejects of the staged runs: what they held was read again."""
+    connection.execute(RELEASE_REJECTS)
 
 
 def waiting_rejects(engine: Engine, ids: Sequence[SourceId]) -> Iterator[WaitingReject]:

@@ -89,8 +89,23 @@ ADD_REJECTS = _reject.on_conflict_do_update(
             rejects.c.last_seen_at, _reject.excluded.last_seen_at
         ),
         "times_seen": rejects.c.times_seen + 1,
+        "replayed_at": None,  # whatever it was before, now it waits
     },
 )
+
+RELEASE_REJECTS = (
+    sa.update(rejects)
+    .where(
+        rejects.c.replayed_at.is_(None),
+        rejects.c.source_id == staging.c.source_id,
+        rejects.c.thread_id == staging.c.thread_id,
+        rejects.c.run_id == staging.c.run_id,
+        rejects.c.last_seen_at < instant(staging.c.read_at),
+    )
+    .values(replayed_at=sa.func.clock_timestamp())
+)
+"""A run that was read since then has left the quarantine. Without this a replay
+could set it back: the guard looks at the last change, not at the last reading."""
 
 _drift = insert(drift)
 ADD_DRIFT = _drift.on_conflict_do_update(
@@ -162,6 +177,15 @@ MARK_MISSING = sa.text(
     """
 )
 """A second sync at least an hour after the first that missed it makes a tombstone."""
+
+NOTE_REPLAYED = sa.text(
+    """
+    UPDATE run_sync.threads
+    SET runs_seen = runs_seen + :created,
+        last_run_at = greatest(last_run_at, CAST(:created_at AS timestamptz))
+    WHERE source_id = :source_id AND thread_id = :thread_id
+    """
+)
 
 NOTE_FAILURES = sa.text(
     """

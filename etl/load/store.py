@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 
 from etl.domain.batch import Batch, Committed, Increment, SourceId
 from etl.domain.bookmark import Bookmark
-from etl.domain.quarantine import Replay
+from etl.domain.quarantine import Replay, WaitingReject
 from etl.domain.run import Instant, Reject, RejectReason, Run, ThreadId
 from etl.load import bookmarks
 from etl.load.copying import copy_runs, create_staging
@@ -20,7 +20,7 @@ from etl.load.dictionaries import Dictionaries
 from etl.load.drift import add_drift
 from etl.load.ledger import count_up
 from etl.load.partitions import Partitions
-from etl.load.quarantine import add_rejects, mark_replayed
+from etl.load.quarantine import add_rejects, mark_replayed, release_rejects
 from etl.load.statements import upsert_runs
 
 Key = tuple[SourceId, ThreadId]
@@ -81,6 +81,7 @@ class Store:
             bookmark=Bookmark(),
             completes=False,
             walked=False,
+            drift=replay.drift,
         )
         with translated(self._connection.engine.url):
             if self._refusal(increment) is not None:
@@ -88,10 +89,31 @@ class Store:
             created_at = replay.run.created_at
             self._partitions.prepare(self._connection, [created_at], now=self._now)
             with self._connection.begin():
-                self._dictionaries.add(self._connection, [replay.run])
-                written = self._write([increment])
-                mark_replayed(self._connection, reject.reject_id)
-        return next(iter(written.values()), (0, 0))
+                return self._commit_replay(increment, reject)
+
+    def _commit_replay(
+        self, increment: Increment, reject: WaitingReject
+    ) -> tuple[int, int]:
+        connection = self._connection
+        key = increment.source_id, increment.thread_id
+        bookmarks.lock(connection, [increment])  # first, as every sync does
+        [run] = increment.runs
+        self._dictionaries.add(connection, [run])
+        written = self._write([increment])
+        created, updated = next(iter(written.values()), (0, 0))
+        add_drift(connection, [increment])
+        mark_replayed(connection, reject.reject_id)
+        bookmarks.note_replayed(connection, key, created=created, created_at=run.created_at)
+        committed = Committed(
+            created=created,
+            updated=updated,
+            unchanged=1 - created - updated,
+            rejects=0,
+            pages=0,
+            overtaken=frozenset(),
+        )
+        count_up(connection, self._sync_id, Batch(), committed)
+        return created, updated
 
     def _commit(self, batch: Batch) -> Committed:
         connection = self._connection
@@ -102,6 +124,7 @@ class Store:
             runs = [run for increment in current for run in increment.runs]
             new_entries = self._dictionaries.add(connection, runs)
             written = self._write(current)
+            release_rejects(connection)
             rejects = add_rejects(connection, current)
             add_drift(connection, current)
             bookmarks.move(connection, current, written)

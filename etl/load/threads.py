@@ -92,13 +92,16 @@ def not_walked_since(horizon: datetime) -> sa.ColumnElement[bool]:
 def walk_is_due(every: timedelta | None) -> sa.ColumnElement[bool]:
     """Whether a thread should be read from its start once more.
 
+    A thread whose first pass was interrupted was never walked; it counts from when
+    it was tracked.
     Each thread has its own day between half of the interval and the whole, so that
     threads that were first read together are spread over many syncs.
     """
     if every is None:
         return sa.false()
     share = 0.5 + (_draw % 1_000) / sa.literal(2_000.0)
-    return threads.c.walked_at < sa.func.now() - share * sa.cast(every, sa.Interval)
+    walked_at = sa.func.coalesce(threads.c.walked_at, threads.c.tracked_at)
+    return walked_at < sa.func.now() - share * sa.cast(every, sa.Interval)
 
 
 def has_run_since(moment: datetime) -> sa.ColumnElement[bool]:
@@ -106,9 +109,17 @@ def has_run_since(moment: datetime) -> sa.ColumnElement[bool]:
     return threads.c.last_run_at >= moment
 
 
+def is_alive() -> sa.ColumnElement[bool]:
+    """Threads that are no tombstones."""
+    return threads.c.gone_at.is_(None)
+
+
 def among(keys: Sequence[tuple[SourceId, ThreadId]]) -> sa.ColumnElement[bool]:
-    """These threads."""
-    return sa.tuple_(threads.c.source_id, threads.c.thread_id).in_(keys)
+    """These threads, however many they are."""
+    source_ids = sa.cast([source_id for source_id, _ in keys], ARRAY(sa.SmallInteger))
+    thread_ids = sa.cast([thread_id for _, thread_id in keys], ARRAY(sa.Text))
+    wanted = sa.select(sa.func.unnest(source_ids), sa.func.unnest(thread_ids))
+    return sa.tuple_(threads.c.source_id, threads.c.thread_id).in_(wanted)
 
 
 def count_tracked(engine: Engine, choice: Choice) -> int:

@@ -1,5 +1,6 @@
 """The pipeline: sync = all threads, pass = one thread; workers, batching, outcomes."""
 
+from etl.sync.checking import check_threads
 from etl.sync.ports import Reader, Source, Store, SyncedSource, Watcher
 from etl.sync.reading import read_thread, read_untrusted_thread
 from etl.sync.replaying import replay_rejects
@@ -12,6 +13,7 @@ __all__ = [
     "Store",
     "SyncedSource",
     "Watcher",
+    "check_threads",
     "read_thread",
     "read_untrusted_thread",
     "replay_rejects",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from etl.domain.batch import Increment, TrackedThread
 from etl.domain.bookmark import Bookmark
-from etl.domain.errors import RunMissingError
+from etl.domain.errors import ContractError, RunMissingError
 from etl.domain.page import Page, Payload
 from etl.domain.run import Instant, Reject, Run, RunId
 from etl.sync.ports import Source
@@ -16,12 +16,20 @@ MOST_RETRIEVED = 20
 
 
 def read_thread(thread: TrackedThread, source: Source) -> Iterator[Increment]:
-    """Read what is new or still open in one thread, page by page."""
+    """Read what is new or still open in one thread, page by page.
+
+    A broken rule puts in doubt what came before it too: the next pass begins at the
+    thread's start, so that no later one passes over what this one may have missed.
+    """
     reading = _Pass(thread)
     yield from reading.watched(source)
     reading.bookmark = reading.bookmark.rewound()
-    for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
-        yield reading.page(page)
+    try:
+        for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
+            yield reading.page(page)
+    except ContractError:
+        yield from reading.start_again()
+        raise
 
 
 def read_untrusted_thread(thread: TrackedThread, source: Source) -> Iterator[Increment]:
@@ -121,14 +129,22 @@ class _Pass:
         now = self._read_at or Instant(0)
         watching = start.watching(self.bookmark.watched) if start.synced_through else start
         self.bookmark = watching.advance(in_order, after=start.synced_through, now=now)
-        nothing = Page(
+        return self.increment(self._empty_page(now), [], completes=True)
+
+    def start_again(self) -> Iterator[Increment]:
+        """Forget the bookmark, if the thread was ever read."""
+        if self._read_at is not None:
+            self.bookmark = Bookmark(watched=self.bookmark.watched)
+            yield self.increment(self._empty_page(self._read_at), [], completes=False)
+
+    def _empty_page(self, observed_at: Instant) -> Page:
+        return Page(
             thread_id=self._thread.thread_id,
             after=None,
             payloads=(),
             has_more=False,
-            observed_at=now,
+            observed_at=observed_at,
         )
-        return self.increment(nothing, [], completes=True)
 
     def increment(
         self, page: Page, entries: Sequence[Run | Reject], *, completes: bool

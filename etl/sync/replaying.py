@@ -6,7 +6,7 @@ from typing import Protocol
 from etl.domain.page import Payload
 from etl.domain.quarantine import Replay, ReplayReport, WaitingReject
 from etl.domain.run import Run
-from etl.transform import flatten
+from etl.transform import drift_of, flatten
 
 
 class ReplayStore(Protocol):
@@ -30,7 +30,9 @@ def replay_rejects(waiting: Iterable[WaitingReject], store: ReplayStore) -> Repl
         report.looked_at += 1
         payload = Payload(reject.payload.encode(), reject.run_id)
         run = flatten(payload, thread_id=reject.thread_id)
-        written = store.replay(Replay(reject, run)) if isinstance(run, Run) else None
+        if not isinstance(run, Run):
+            continue
+        written = store.replay(Replay(reject, run, tuple(drift_of(run))))
         if written is not None:
             report.replayed += 1
             report.runs_created += written[0]

@@ -151,7 +151,7 @@ def _read(
         raise
     except SourceUnavailableError as error:
         if threads.close():
-            outbox.put(Failure(source=synced.name, thread=None, message=_told(error)))
+            outbox.put(Failure(source=synced.name, thread=None, message=told(error)))
     except ThreadMissingError as error:
         outbox.put(ThreadMissing(_failure(thread, error)))
     except SyncError as error:
@@ -162,11 +162,11 @@ def _failure(thread: TrackedThread, error: SyncError) -> PassFailure:
     return PassFailure(
         source_id=thread.source_id,
         thread_id=thread.thread_id,
-        message=_told(error),
+        message=told(error),
         was_gone=thread.is_gone,
     )
 
 
-def _told(error: SyncError) -> str:
+def told(error: SyncError) -> str:
     """The error's message, fit for a terminal and for Postgres, whatever a server said."""
     return "".join(c if c.isprintable() else "�" for c in str(error))

@@ -1,6 +1,6 @@
 """The composition root: the only place that builds parts and closes them."""
 
-from etl.wiring.checks import Verified, repair, replay, verify
+from etl.wiring.checks import Verified, repair, replay, verify, verify_again
 from etl.wiring.parts import (
     database,
     database_url,
@@ -24,5 +24,6 @@ __all__ = [
     "run_sync",
     "source_ids",
     "verify",
+    "verify_again",
     "write_config",
 ]

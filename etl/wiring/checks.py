@@ -2,67 +2,86 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from etl.config import Settings
-from etl.domain.batch import TrackedThread
-from etl.domain.errors import SyncError
-from etl.domain.outcome import SyncReport
+from etl.config import Settings, SourceConfig
+from etl.domain.batch import SourceId, TrackedThread
+from etl.domain.errors import SourceUnavailableError
+from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.quarantine import ReplayReport
+from etl.domain.run import ThreadId
 from etl.load import ledger, threads
 from etl.load.database import connected
 from etl.load.quarantine import waiting_rejects
 from etl.load.reading import read_runs
 from etl.load.store import Store
-from etl.sync import Source, replay_rejects, verify_thread
+from etl.sync import Source, check_threads, replay_rejects, verify_thread
 from etl.sync.verifying import Difference
+from etl.sync.workers import told
 from etl.wiring.parts import clock_from, http_source, ready_database, source_ids
-from etl.wiring.syncs import Scope, Watch, run
+from etl.wiring.syncs import Scope, Watch, in_ledger, run, with_keys
+
+Key = tuple[SourceId, ThreadId]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """One thread that was compared, or could not be."""
+    """One thread that was compared, or could not be; no `key` is the whole source."""
 
     source: str
-    thread: TrackedThread
-    differences: Sequence[Difference] = field(default_factory=list)
+    key: Key | None = None
+    differences: Sequence[Difference] = ()
     error: str | None = None
 
 
 def verify(
     settings: Settings, *, source: str | None, sample: int | None, stop: threading.Event
 ) -> Iterator[Verified]:
-    """Compare threads with what the server says now: all, or a random sample."""
-    chosen = settings.sources(source)
+    """Compare threads with what the server says now: all, or a random sample.
+
+    Raises StoppedError once `stop` is set.
+    """
     with ready_database(settings) as engine:
-        now = clock_from(ledger.now(engine))
-        for each, source_id in zip(chosen, source_ids(engine, chosen), strict=True):
-            picked = threads.sampled(engine, threads.due(source_id), sample)
-            with (
-                http_source(settings, each, now=now, stop=stop) as (pages, _),
-                ThreadPoolExecutor(settings.config.sync.workers) as pool,
-            ):
-                checker = _Checker(each.name, pages, engine)
-                yield from pool.map(checker.verified, picked)
+        for each, source_id in _chosen(settings, engine, source):
+            choice = [*threads.due(source_id), threads.is_alive()]
+            picked = (
+                threads.tracked(engine, choice, from_start=sa.false())
+                if sample is None
+                else iter(threads.sampled(engine, choice, sample))
+            )
+            yield from _verified(settings, engine, each, picked, stop)
+
+
+def verify_again(
+    settings: Settings,
+    *,
+    source: str | None,
+    keys: Sequence[Key],
+    stop: threading.Event,
+) -> Iterator[Verified]:
+    """Compare these threads, as `verify` does."""
+    with ready_database(settings) as engine:
+        for each, source_id in _chosen(settings, engine, source):
+            choice = [*threads.due(source_id), threads.among(keys)]
+            picked = threads.tracked(engine, choice, from_start=sa.false())
+            yield from _verified(settings, engine, each, picked, stop)
 
 
 def repair(
     settings: Settings,
-    threads_to_mend: Sequence[TrackedThread],
     *,
+    source: str | None,
+    keys: Sequence[Key],
     watch: Watch,
     stop: threading.Event,
 ) -> SyncReport:
     """Read threads from their start, so that the tables say what the server says."""
-    keys = [(thread.source_id, thread.thread_id) for thread in threads_to_mend]
     scope = Scope(
         trigger="verify --repair",
-        sources=settings.sources(),
+        sources=with_keys(settings, source),
         thread=None,
         more=(threads.among(keys),),
         from_start=sa.true(),
@@ -76,35 +95,53 @@ def replay(settings: Settings, *, source: str | None) -> ReplayReport:
     chosen = settings.sources(source)
     with ready_database(settings) as engine:
         ids = source_ids(engine, chosen)
-        sync_id, started_at = ledger.open_sync(engine, trigger="replay")
-        with connected(engine) as connection:
-            store = Store(connection, sync_id=sync_id, now=started_at)
+        with (
+            in_ledger(engine, trigger="replay") as (in_the_ledger, started_at),
+            connected(engine) as connection,
+        ):
+            store = Store(connection, sync_id=in_the_ledger.sync_id, now=started_at)
             report = replay_rejects(waiting_rejects(engine, ids), store)
-        ledger.close_sync(
-            engine,
-            SyncReport(
-                sync_id=sync_id,
-                runs_created=report.runs_created,
-                runs_updated=report.runs_updated,
-            ),
-        )
+            in_the_ledger.outcome = Outcome.SUCCEEDED
     return report
 
 
-@dataclass(frozen=True, slots=True)
-class _Checker:
-    """Compares the threads of one source."""
+def _chosen(
+    settings: Settings, engine: Engine, source: str | None
+) -> list[tuple[SourceConfig, SourceId]]:
+    chosen = with_keys(settings, source)
+    return list(zip(chosen, source_ids(engine, chosen), strict=True))
 
-    name: str
-    source: Source
-    engine: Engine
 
-    def verified(self, thread: TrackedThread) -> Verified:
+def _verified(
+    settings: Settings,
+    engine: Engine,
+    config: SourceConfig,
+    picked: Iterator[TrackedThread],
+    stop: threading.Event,
+) -> Iterator[Verified]:
+    """Compare threads of one source; where it is unavailable, that is the last answer."""
+    now = clock_from(ledger.now(engine))
+    with http_source(settings, config, now=now, stop=stop) as (source, _):
+        checked = check_threads(
+            picked,
+            lambda thread: _differences(thread, source, engine),
+            workers=settings.config.sync.workers,
+            stop=stop,
+        )
         try:
-            with connected(self.engine) as connection:
-                runs = read_runs(connection, thread.source_id, thread_id=thread.thread_id)
-                stored = {run.run_id: run for run in runs}
-            differences = verify_thread(thread, self.source, stored)
-        except SyncError as error:
-            return Verified(source=self.name, thread=thread, error=str(error))
-        return Verified(source=self.name, thread=thread, differences=differences)
+            for each in checked:
+                yield Verified(
+                    source=config.name,
+                    key=(each.thread.source_id, each.thread.thread_id),
+                    differences=each.differences,
+                    error=each.error,
+                )
+        except SourceUnavailableError as error:
+            yield Verified(source=config.name, error=told(error))
+
+
+def _differences(thread: TrackedThread, source: Source, engine: Engine) -> list[Difference]:
+    with connected(engine) as connection:
+        runs = read_runs(connection, thread.source_id, thread_id=thread.thread_id)
+        stored = list(runs)
+    return verify_thread(thread, source, stored)

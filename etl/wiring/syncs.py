@@ -54,7 +54,7 @@ def run_sync(
     """
     scope = Scope(
         trigger="sync",
-        sources=_with_keys(settings, source),
+        sources=with_keys(settings, source),
         thread=thread,
         from_start=threads.walk_is_due(settings.config.sync.full_walk),
     )
@@ -71,14 +71,15 @@ def run_backfill(
     watch: Watch,
     stop: threading.Event,
 ) -> SyncReport:
-    """Read threads from their start; one that was interrupted goes on where it was.
+    """Read threads from their start; one that was interrupted within a week goes on.
 
     `since` leaves out threads without a run created since then. Raises as
     `run_sync` does.
     """
     trigger = "backfill" + (f" of {source}" if source else "")
+    trigger += f" of thread {thread}" if thread else ""
     trigger += f" since {since:%Y-%m-%d %H:%M:%S}" if since else ""
-    sources = _with_keys(settings, source)
+    sources = with_keys(settings, source)
     with ready_database(settings) as engine:
         horizon = ledger.unfinished_since(engine, trigger=trigger)
         more = [] if thread else [threads.not_walked_since(horizon)]
@@ -94,7 +95,7 @@ def run_backfill(
         return run(settings, engine, order, watch, stop)
 
 
-def _with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...]:
+def with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...]:
     """The chosen sources; raises ConfigError where a key is missing."""
     chosen = settings.sources(source)
     for each in chosen:
@@ -113,7 +114,11 @@ def run(
             f"Thread {scope.thread} is not tracked; run"
             f" `runtide track {scope.thread}` first."
         )
-    with _in_ledger(engine, scope.trigger) as (report, started_at), ExitStack() as parts:
+    with (
+        in_ledger(engine, trigger=scope.trigger) as (report, started_at),
+        _noting_failure(report),
+        ExitStack() as parts,
+    ):
         now = clock_from(started_at)
         synced = []
         for source, source_id in zip(scope.sources, ids, strict=True):
@@ -138,19 +143,23 @@ def run(
 
 
 @contextmanager
-def _in_ledger(engine: Engine, trigger: str) -> Iterator[tuple[SyncReport, Instant]]:
-    """A row of the ledger for as long as the sync lasts.
-
-    A database that fails meanwhile stands in the report.
-    """
+def in_ledger(engine: Engine, *, trigger: str) -> Iterator[tuple[SyncReport, Instant]]:
+    """A row of the ledger for as long as a sync lasts; failed, unless told otherwise."""
     sync_id, started_at = ledger.open_sync(engine, trigger=trigger)
     report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
     try:
         yield report, started_at
+    finally:
+        with suppress(DatabaseError):
+            ledger.close_sync(engine, report)
+
+
+@contextmanager
+def _noting_failure(report: SyncReport) -> Iterator[None]:
+    """A database that fails meanwhile stands in the report."""
+    try:
+        yield
     except DatabaseError as error:
         report.outcome = Outcome.FAILED
         failure = Failure(source="database", thread=None, message=str(error))
         report.errors.append(failure)
-    finally:
-        with suppress(DatabaseError):
-            ledger.close_sync(engine, report)

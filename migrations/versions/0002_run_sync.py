@@ -209,7 +209,7 @@ def _create_tables() -> None:
             sa.BigInteger(),
             server_default=sa.text("0"),
             nullable=False,
-            comment="How many runs showed it.",
+            comment="How often a run was read that shows it.",
         ),
         sa.ForeignKeyConstraint(
             ["source_id"], ["run_sync.sources.source_id"], name="drift_source_id_fkey"
@@ -279,7 +279,7 @@ def _create_tables() -> None:
             "replayed_at",
             sa.DateTime(timezone=True),
             nullable=True,
-            comment="When a replay turned it into a run.",
+            comment="When a replay, or a later reading, gave the run.",
         ),
         sa.ForeignKeyConstraint(
             ["source_id"], ["run_sync.sources.source_id"], name="rejects_source_id_fkey"

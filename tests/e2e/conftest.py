@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL, Engine
 
 from etl.demo.server import DemoServer
 from etl.demo.world import World
+from tests.conftest import _database
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -74,6 +76,12 @@ def api(world: World) -> Iterator[DemoServer]:
     """The world's server; it wants the key."""
     with DemoServer(world, now=world.now, api_key=KEY) as server:
         yield server
+
+
+@pytest.fixture
+def second_database_url(admin: Engine, server_url: URL, template: str) -> Iterator[str]:
+    """The URL of one more database with the newest schema and no rows."""
+    yield from _database(admin, server_url, template)
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class Syncer:
         name: str = "demo",
         key: str | None = None,
         page_size: int = 100,
+        trusted: bool = True,
     ) -> None:
         self.engine = engine
         self.source = SourceConfig(
@@ -47,6 +48,7 @@ class Syncer:
             base_url=base_url,
             api_key_env="DEMO_KEY" if key else None,
             requests_per_minute=10_000_000,
+            trusted=trusted,
         )
         self.settings = Settings(
             path=Path("config.toml"),

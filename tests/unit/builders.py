@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from etl.domain.batch import SourceId, TrackedThread
-from etl.domain.bookmark import Bookmark
+from etl.domain.bookmark import SETTLING, Bookmark
 from etl.domain.page import Page, Payload
 from etl.domain.run import SECOND, Instant, Reject, Run, RunId, ThreadId
 from etl.transform import flatten
@@ -123,7 +123,7 @@ def a_page(
     *payloads: Json,
     after: str | None = None,
     has_more: bool = False,
-    observed_at: int = CREATED_AT,
+    observed_at: int = CREATED_AT + SETTLING,
 ) -> Page:
     """A page of the thread; a payload's own id counts as the one that was read."""
     return Page(

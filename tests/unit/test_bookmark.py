@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from etl.domain.bookmark import GRACE, Bookmark, is_stale
+from etl.domain.bookmark import GRACE, SETTLING, Bookmark, is_stale
 from etl.domain.run import DAY, SECOND, Instant, Reject, RejectReason, Run, RunId
 from tests.unit.builders import CREATED_AT, CREATED_SECONDS, THREAD, Json, a_run
 
@@ -101,6 +101,14 @@ def test_a_reject_without_an_id_is_passed_over() -> None:
     assert reached(settled(1), a_reject(None), settled(3)) == "run_3"
     assert reached(settled(1), a_reject(None)) == "run_1"
     assert reached(a_reject(None)) is None
+
+
+def test_it_stops_before_a_run_that_was_created_a_moment_ago() -> None:
+    young = Instant(CREATED_AT + SETTLING - 1)
+    old = Instant(CREATED_AT + SETTLING)
+
+    assert a_bookmark().advance([settled(1)], after=None, now=young).synced_through is None
+    assert a_bookmark().advance([settled(1)], after=None, now=old).synced_through == "run_1"
 
 
 # What it remembers -----------------------------------------------------------

@@ -99,10 +99,11 @@ def test_the_next_cursor_is_the_last_run_of_an_earlier_second() -> None:
     assert cursors(first, an_answer(two, three, run(4))) == ["run_0", "run_1"]
 
 
-def test_within_one_second_the_next_cursor_is_the_last_run() -> None:
-    first = an_answer(run(1, created_at=5), run(2, created_at=5), has_more=True)
+def test_a_page_full_of_one_second_is_left_from_its_middle() -> None:
+    one, two, three = (run(number, created_at=5) for number in (1, 2, 3))
+    first = an_answer(one, two, three, has_more=True)
 
-    assert cursors(first, an_answer(run(3))) == ["run_0", "run_2"]
+    assert cursors(first, an_answer(three, run(4))) == ["run_0", "run_2"]
 
 
 def test_an_empty_thread_has_one_empty_page() -> None:
@@ -127,15 +128,13 @@ def test_descending_pages_are_walked_too() -> None:
     assert all_ids(pages) == ["run_3", "run_2", "run_1"]
 
 
-def test_a_walk_counts_its_requests_and_knows_whether_it_saw_an_order() -> None:
-    moving = walk(script(an_answer(run(1), run(2), has_more=True), an_answer(run(2))))
-    standing = walk(script(an_answer(run(1, created_at=5), run(2, created_at=5))))
+def test_a_walk_counts_its_requests_and_knows_how_far_its_first_page_reached() -> None:
+    second = an_answer(run(2), run(3))
+    walked = walk(script(an_answer(run(1), run(2), has_more=True), second))
 
-    list(moving.pages())
-    list(standing.pages())
+    list(walked.pages())
 
-    assert (moving.answers, moving.moved) == (2, True)
-    assert (standing.answers, standing.moved) == (1, False)
+    assert (walked.answers, walked.first_page_ends_at) == (2, CREATED_SECONDS + 2)
 
 
 # Pages that are doubted ------------------------------------------------------
@@ -334,6 +333,29 @@ def test_more_promised_but_nothing_there_is_an_error_not_a_loop() -> None:
     assert "after run_7 the server promises more runs but sends none" in complaint(
         an_answer(has_more=True), after="run_7"
     )
+
+
+def test_a_promise_that_is_not_kept_is_an_error() -> None:
+    first = an_answer(run(1), run(2), has_more=True)
+
+    assert "after run_2 the server promises more runs but sends none" in complaint(
+        first, an_answer(run(2))
+    )
+
+
+def test_runs_from_before_the_cursor_are_an_error() -> None:
+    first = an_answer(run(1), run(2), run(3), has_more=True)
+
+    assert complaint(first, an_answer(run(1), run(3), run(4))) == (
+        "run run_1 came back on a page that should follow it: the server's cursors do"
+        " not go by creation"
+    )
+
+
+def test_a_second_that_is_skipped_at_a_page_border_is_an_error() -> None:
+    first = an_answer(run(1, created_at=5), run(2, created_at=5), has_more=True)
+
+    assert "the server's cursors skip runs" in complaint(first, an_answer(run(6)))
 
 
 def test_more_promised_by_a_page_without_ids_is_an_error() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.domain.batch import Increment, TrackedThread
-from etl.domain.bookmark import Bookmark
+from etl.domain.bookmark import SETTLING, Bookmark
 from etl.domain.errors import ContractError, RetryableError
 from etl.domain.page import Page, Payload
 from etl.domain.run import SECOND, Instant, RunId, ThreadId, is_terminal
@@ -39,6 +39,9 @@ from tests.unit.builders import (
 
 TERMINAL = ["completed", "failed", "cancelled", "expired", "incomplete"]
 OPEN = ["queued", "in_progress", "requires_action", "cancelling", "a_new_status"]
+LATER = CREATED_AT + SETTLING
+"""When the builders' runs are old enough for a bookmark."""
+
 UNREADABLE = "unreadable"
 """A run whose payload has no status: it is rejected, and so settled."""
 
@@ -320,8 +323,13 @@ def test_after_an_unbroken_pass_the_next_run_is_open(
     assert copy.read(trusting, world.quiet(), page_size)
 
     in_order = sorted(world.runs, key=lambda run: run.place)
+    old = world.now - SETTLING // SECOND
     settled = itertools.takewhile(
-        lambda run: run.is_settled or run.run_id in copy.bookmark.watched, in_order
+        lambda run: (
+            (run.created_at <= old or run.status == UNREADABLE)
+            and (run.is_settled or run.run_id in copy.bookmark.watched)
+        ),
+        in_order,
     )
     last = [None, *(run.run_id for run in settled)][-1]
     assert copy.bookmark.synced_through == last
@@ -404,12 +412,16 @@ def test_a_pass_asks_for_what_follows_the_bookmark() -> None:
 def test_each_increment_builds_on_the_one_before() -> None:
     first, second = increments(
         a_thread(read_at=5),
-        a_page(a_payload("run_1"), has_more=True, observed_at=10),
-        a_page(a_payload("run_2"), after="run_1", observed_at=20),
+        a_page(a_payload("run_1"), has_more=True, observed_at=LATER),
+        a_page(a_payload("run_2"), after="run_1", observed_at=LATER + 20),
     )
 
-    assert (first.read_before, first.read_at, first.completes) == (5, 10, False)
-    assert (second.read_before, second.read_at, second.completes) == (10, 20, True)
+    assert (first.read_before, first.read_at, first.completes) == (5, LATER, False)
+    assert (second.read_before, second.read_at, second.completes) == (
+        LATER,
+        LATER + 20,
+        True,
+    )
     assert second.bookmark == Bookmark(
         synced_through=RunId("run_2"), synced_through_at=CREATED_AT
     )

@@ -340,7 +340,7 @@ def test_what_a_failing_thread_gave_before_stands() -> None:
     store = Memory()
 
     report = synced(
-        a_source({"thread_1": [one_run(has_more=True), ContractError("no")]}), store=store
+        a_source({"thread_1": [one_run(has_more=True), RefusedError("no")]}), store=store
     )
 
     assert (report.pages, report.threads, report.threads_failed) == (1, 1, 1)

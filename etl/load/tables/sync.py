@@ -141,7 +141,7 @@ rejects = Table(
         nullable=False,
         server_default=text("1"),
     ),
-    instant("replayed_at", "When a replay turned it into a run."),
+    instant("replayed_at", "When a replay, or a later reading, gave the run."),
     UniqueConstraint("source_id", "thread_id", "payload_id"),
     schema=SYNC,
     comment="The quarantine: payloads that could not become runs.",
@@ -162,7 +162,7 @@ drift = Table(
     column("example_run_id", Text, "A run that shows it."),
     instant("first_seen_at", "When it was first seen.", nullable=False),
     instant("last_seen_at", "When it was last seen.", nullable=False),
-    count("times_seen", "How many runs showed it."),
+    count("times_seen", "How often a run was read that shows it."),
     schema=SYNC,
     comment="Fields, values and types that the schema does not know.",
 )
