@@ -86,7 +86,7 @@ class Walk:
             if self.answers == 1:
                 self.first_page_ends_at = self._last_at
             after, last_id = self._last_id, _last_id(entries) or self._last_id
-            if not (promised or len(entries) >= self.doubted_from):
+            if not (promised or self._is_doubted(entries, last_id)):
                 yield self._page(answer, fresh, after, has_more=False)
                 return
             cursor, self._overlap = self._next_cursor(entries, last_id, promised=promised)
@@ -119,6 +119,11 @@ class Walk:
                     " which thread it is asked for"
                 )
         return answer, entries, promised
+
+    def _is_doubted(self, entries: Sequence[Entry], last_id: RunId | None) -> bool:
+        """Whether a page that promises no more is asked after; without an id, if full."""
+        enough = self.page_size if last_id is None else self.doubted_from
+        return len(entries) >= enough
 
     def _unseen(self, entries: Sequence[Entry]) -> list[Entry]:
         seen = self._previous | {self.after}

@@ -25,7 +25,7 @@ def read_thread(thread: TrackedThread, source: Source) -> Iterator[Increment]:
     yield from reading.watched(source)
     reading.bookmark = reading.bookmark.rewound()
     try:
-        for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
+        for page in source.pages(thread.thread_id, bookmark=reading.begins_at):
             yield reading.page(page)
     except ContractError:
         yield from reading.start_again()
@@ -42,7 +42,7 @@ def read_untrusted_thread(thread: TrackedThread, source: Source) -> Iterator[Inc
     yield from reading.watched(source)
     start = reading.bookmark.rewound()
     found: dict[str, _Sighting] = {}
-    for page in source.pages(thread.thread_id, bookmark=thread.bookmark):
+    for page in source.pages(thread.thread_id, bookmark=reading.begins_at):
         if page.after is None:
             start, reading.walked = Bookmark(), True
         entries = reading.flattened(page.payloads)
@@ -75,7 +75,7 @@ class _Pass:
     """The bookmark and the instant of one thread while it is read."""
 
     def __init__(self, thread: TrackedThread) -> None:
-        self.bookmark = thread.bookmark
+        self.bookmark = self.begins_at = thread.bookmark
         self.walked = False
         self._thread = thread
         self._read_at = thread.read_at
@@ -97,7 +97,9 @@ class _Pass:
     def watched(self, source: Source) -> Iterator[Increment]:
         """Ask for stale runs one by one; those that have ended are watched no more.
 
-        The bookmark's own run comes with the next page anyway.
+        The bookmark's own run comes with the next page anyway. Where the server does
+        not know one, the pass begins at the thread's start: only the whole list tells
+        whether the run is gone, or its thread was for a moment.
         """
         behind = [
             run_id
@@ -109,8 +111,8 @@ class _Pass:
             try:
                 payload, asked_at = source.retrieve(self._thread.thread_id, run_id)
             except RunMissingError:
-                self.bookmark = self.bookmark.watching(others)
-                continue
+                self.begins_at = Bookmark()
+                return
             entries = self.flattened([payload])
             if any(entry.is_open for entry in entries):
                 others = (*others, run_id)

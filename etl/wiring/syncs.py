@@ -149,6 +149,9 @@ def in_ledger(engine: Engine, *, trigger: str) -> Iterator[tuple[SyncReport, Ins
     report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
     try:
         yield report, started_at
+    except KeyboardInterrupt:
+        report.outcome = Outcome.INTERRUPTED
+        raise
     finally:
         with suppress(DatabaseError):
             ledger.close_sync(engine, report)

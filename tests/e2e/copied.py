@@ -1,8 +1,8 @@
 """What a sync has copied so far, and what must hold of it at any instant."""
 
-from sqlalchemy.engine import Engine
-
 from typing import Any
+
+from sqlalchemy.engine import Engine
 
 from etl.demo.life import Life
 from etl.demo.world import World

@@ -52,8 +52,8 @@ def test_a_database_that_is_down_is_named_without_its_password(
         (
             "mysql://me:secret@host/runs",
             (
-                "The database URL begins with mysql://, but runtide needs Postgres; write it"
-                " as postgresql://user@host/name."
+                "The database URL begins with mysql://, but runtide needs Postgres;"
+                " write it as postgresql://user@host/name."
             ),
         ),
         (

@@ -23,7 +23,7 @@ THREADS = 40
 
 @pytest.fixture
 def world() -> World:
-    return World(threads=THREADS, runs=1200, now=int(time.time()))
+    return World(threads=THREADS, runs=1000, now=int(time.time()))
 
 
 @pytest.fixture

@@ -60,12 +60,11 @@ class World:
         report = self.syncer.sync()
         return report.outcome, {failure.thread for failure in report.errors}
 
-    def pass_an_hour(self) -> None:
+    def wait(self, *, minutes: int = 61) -> None:
         """Move the registry's instants into the past."""
-        execute(
-            self.engine,
-            "UPDATE run_sync.threads SET missing_since = missing_since - interval '61 min'",
-        )
+        earlier = f"missing_since - interval '{minutes} min'"
+        statement = f"UPDATE run_sync.threads SET missing_since = {earlier}"  # noqa: S608
+        execute(self.engine, statement)
 
     def marked(self) -> dict[str, str]:
         """The threads that are missing, or gone."""
@@ -135,7 +134,7 @@ def test_a_source_that_is_switched_off_later_keeps_threads_and_runs(
 
     for _ in range(2):
         assert world.sync() == (Outcome.FAILED, {None})
-        world.pass_an_hour()
+        world.wait()
 
     assert world.marked() == {}
     assert world.syncer.payloads() == before
@@ -148,7 +147,7 @@ def test_where_most_threads_are_missing_none_is_marked(
 
     for _ in range(2):
         assert world.sync() == (Outcome.PARTIAL, {None})
-        world.pass_an_hour()
+        world.wait()
 
     assert world.marked() == {}
 
@@ -162,7 +161,7 @@ def test_a_thread_that_is_missing_alone_is_not_marked(
         world = World(engine, server, base_url)
         for _ in range(2):
             assert world.sync() == (Outcome.FAILED, {GONE})
-            world.pass_an_hour()
+            world.wait()
 
     assert world.marked() == {}
 
@@ -178,7 +177,7 @@ def test_a_thread_is_gone_after_two_syncs_an_hour_apart_that_others_answered(
 
     assert world.sync() == (Outcome.PARTIAL, {GONE})
     assert world.marked() == {GONE: "missing"}
-    world.pass_an_hour()
+    world.wait()
     assert world.sync() == (Outcome.PARTIAL, {GONE})
 
     assert world.marked() == {GONE: "gone"}
@@ -190,6 +189,7 @@ def test_two_syncs_within_an_hour_are_not_enough(world: World, server: Forgetful
     server.gone = {GONE}
 
     world.sync()
+    world.wait(minutes=58)
     world.sync()
 
     assert world.marked() == {GONE: "missing"}
@@ -200,7 +200,7 @@ def test_a_sync_in_which_the_source_was_off_does_not_count(
 ) -> None:
     server.gone = {GONE}
     world.sync()
-    world.pass_an_hour()
+    world.wait()
     server.gone = set(server.threads)
 
     assert world.sync() == (Outcome.FAILED, {None})
@@ -213,7 +213,7 @@ def test_a_thread_that_answers_in_between_is_missing_no_more(
 ) -> None:
     server.gone = {GONE}
     world.sync()
-    world.pass_an_hour()
+    world.wait()
     server.gone = set()
     assert world.sync() == (Outcome.SUCCEEDED, set())
     assert world.marked() == {}
@@ -229,7 +229,7 @@ def test_a_tombstone_that_answers_again_comes_back_to_life(
     server.gone = {GONE}
     for _ in range(2):
         world.sync()
-        world.pass_an_hour()
+        world.wait()
     assert world.marked() == {GONE: "gone"}
     server.gone = set()
     server.grow(GONE, [NOW - 60])

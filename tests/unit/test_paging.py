@@ -358,6 +358,14 @@ def test_a_second_that_is_skipped_at_a_page_border_is_an_error() -> None:
     assert "the server's cursors skip runs" in complaint(first, an_answer(run(6)))
 
 
+def test_a_short_page_without_ids_is_believed_to_be_the_last() -> None:
+    nameless = an_answer({"id": None})
+
+    (page,) = walk(script(nameless), doubted_from=1).pages()
+
+    assert (len(page.payloads), page.has_more) == (1, False)
+
+
 def test_more_promised_by_a_page_without_ids_is_an_error() -> None:
     assert complaint(an_answer({}, {"id": None}, has_more=True)) == (
         "the server promises more runs but names none of these"

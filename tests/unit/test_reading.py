@@ -511,3 +511,24 @@ def test_a_watched_run_that_is_gone_is_watched_no_more() -> None:
     assert copy.read(trusting, world, 100)
 
     assert not copy.bookmark.watched
+
+
+class Forgetful(World):
+    """A server that lists runs, and retrieves none."""
+
+    def retrieved(self, run_id: str) -> httpx.Response:
+        return httpx.Response(404)
+
+
+@readers
+def test_a_watched_run_that_only_seems_gone_is_found_in_the_list(reader: Reader) -> None:
+    world, copy = a_stale_world("completed", "queued", "completed"), Copy(a_thread())
+    copy.read(reader, world, 100)
+
+    assert copy.read(reader, Forgetful(world.runs, world.now), 100)
+    assert copy.bookmark.watched == ("run_01",)
+
+    world.runs[1].status = "failed"
+    assert copy.read(reader, Forgetful(world.runs, world.now), 100)
+    assert copy.statuses["run_01"] == "failed"
+    assert not copy.bookmark.watched
