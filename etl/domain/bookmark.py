@@ -66,9 +66,10 @@ class Bookmark:
         """Move over the leading settled runs of the page that follows `after`.
 
         Settled is what is terminal, rejected, or stale, and older than a few
-        seconds; a stale run is watched from now on. A page that does not start at the bookmark cannot move it: an
-        open run lies in between, and passing that run would lose its later
-        changes. A reject without an id is passed over; it cannot be a cursor.
+        seconds; a stale run is watched from now on. A page that does not start at
+        the bookmark cannot move it: an open run lies in between, and passing that
+        run would lose its later changes. A reject without an id is passed over; it
+        cannot be a cursor.
         """
         if after != self.synced_through:
             return self
