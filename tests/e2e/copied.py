@@ -20,8 +20,11 @@ WRITTEN = """
     FROM run_history.runs r ORDER BY source_id, run_id
 """
 BOOKMARKS = """
-    SELECT thread_id, synced_through, synced_through_at, overlap_from, watched_run_ids,
-           last_run_at, runs_seen, consecutive_errors, last_error
+    SELECT thread_id, synced_through, watched_run_ids
+    FROM run_sync.threads ORDER BY thread_id
+"""
+HEALTH = """
+    SELECT thread_id, last_run_at, runs_seen, consecutive_errors, last_error
     FROM run_sync.threads ORDER BY thread_id
 """
 ONLY_SOURCE = SourceId(1)
@@ -49,8 +52,11 @@ class Copied:
         return by_id
 
     def everything(self) -> list[list[tuple[object, ...]]]:
-        """All that does not depend on when, and by how many syncs, it was read."""
-        return [query(self.engine, each) for each in (WRITTEN, BOOKMARKS, *DICTIONARIES)]
+        """All that does not depend on when, and by how many syncs, it was read.
+
+        A bookmark does: it stops before runs that were young at that moment.
+        """
+        return [query(self.engine, each) for each in (WRITTEN, HEALTH, *DICTIONARIES)]
 
     def is_whole(self, *, at: int) -> bool:
         """Whether the tables equal the world."""

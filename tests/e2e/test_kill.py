@@ -132,19 +132,19 @@ def test_postgres_may_die_under_a_sync_and_come_back(
     world, dice = a_world(seed=kills), random.Random(kills)  # noqa: S311
     api = TrappedApi(world)
     with a_cluster() as folder, api.listening() as base_url:
-        with up(folder) as engine, connected(engine) as connection:
-            upgrade(connection)
         with up(folder) as engine:
+            with connected(engine) as connection:
+                upgrade(connection)
             url = as_text(engine.url)
             command = a_command(tmp_path / "killed", url, base_url, world)
         copied = Copied(engine, world)
         for _ in range(kills):
-            with up(folder):
-                kill_postgres_under_a_sync(command, api, folder, dice)
             with up(folder) as copied.engine:
                 copied.check(at=api.now)
-            api.now += HOUR // (kills + 1)
+                api.now += HOUR // (kills + 1)
+                kill_postgres_under_a_sync(command, api, folder, dice)
         with up(folder) as copied.engine:
+            copied.check(at=api.now)
             assert command("sync", "--quiet").code == 0
             copied.check(at=api.now)
 
