@@ -1,5 +1,6 @@
 """The entry point: the only place where errors end, as one sentence and an exit code."""
 
+import logging
 import os
 import signal
 import sys
@@ -51,6 +52,8 @@ GLOBAL_OPTIONS = {"--config"}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit; SIGTERM ends it as Ctrl-C does."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # What the driver has to say of a lost connection comes as an error anyway.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
