@@ -1,6 +1,8 @@
 """Sources of kind `openai`: OpenAI and everything that speaks its protocol."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
 from urllib.parse import quote
 
 from etl.domain.bookmark import Bookmark
@@ -13,7 +15,8 @@ from etl.domain.errors import (
 from etl.domain.page import Page, Payload
 from etl.domain.run import Instant, RunId, ThreadId
 from etl.extract.client import Answer, Client
-from etl.extract.paging import Direction, Walk
+from etl.extract.paging import MOST_PAGES, Direction, Walk
+from etl.extract.proof import Proof
 
 HEADERS = {"OpenAI-Beta": "assistants=v2", "Accept": "application/json"}
 """What every request carries beside the API key (API reference, "Authentication")."""
@@ -26,6 +29,7 @@ class OpenAISource:
         self.traffic = client.traffic
         self.page_size = page_size
         self._client = client
+        self._proof = Proof()
 
     def pages(self, thread_id: ThreadId, *, bookmark: Bookmark) -> Iterator[Page]:
         """Page through what may have changed since `bookmark`, oldest run first.
@@ -35,15 +39,30 @@ class OpenAISource:
         """
         if bookmark.overlap_from is not None:
             try:
-                yield from expecting(
-                    self.walk(thread_id, bookmark.overlap_from).pages(),
-                    bookmark.synced_through,
-                )
+                yield from self._on_from(thread_id, bookmark)
             except CursorLostError:
                 pass
             else:
                 return
-        yield from self.walk(thread_id, None).pages()
+        yield from self._whole(thread_id)
+
+    def _on_from(self, thread_id: ThreadId, bookmark: Bookmark) -> Iterator[Page]:
+        walk = self.walk(thread_id, bookmark.overlap_from)
+        yield from expecting(walk.pages(), bookmark.synced_through)
+        self._proof.note_end(walk)
+
+    def _whole(self, thread_id: ThreadId) -> Iterator[Page]:
+        walk = self.walk(thread_id, None)
+        for page in walk.pages():
+            if page.after is None:
+                with suppress(CursorLostError):
+                    self._proof.test_cursors(walk, partial(self._following, thread_id))
+            yield page
+        self._proof.note_end(walk)
+
+    def _following(self, thread_id: ThreadId, cursor: RunId) -> set[RunId | None]:
+        page = next(self.walk(thread_id, cursor, doubted_from=MOST_PAGES).pages())
+        return {payload.run_id for payload in page.payloads}
 
     def retrieve(self, thread_id: ThreadId, run_id: RunId) -> tuple[Payload, Instant]:
         """Fetch one run and the instant it was asked for; raises RunMissingError."""
@@ -63,7 +82,7 @@ class OpenAISource:
         doubted_from: int | None = None,
         direction: Direction = Direction.ASCENDING,
     ) -> Walk:
-        """One walk through a thread; doubts full pages unless told otherwise.
+        """One walk through a thread; doubts what is unproved unless told otherwise.
 
         An answer of 400 or 404 to a request with a cursor raises CursorLostError:
         the cursor's run may be what is gone.
@@ -79,7 +98,8 @@ class OpenAISource:
             except (ThreadMissingError, RefusedError) as error:
                 raise CursorLostError(str(error)) from error
 
-        return Walk(fetch, thread_id, after, doubted_from or size, direction, size)
+        doubted_from = doubted_from or min(size, self._proof.doubted_from)
+        return Walk(fetch, thread_id, after, doubted_from, direction, size)
 
 
 def expecting(pages: Iterator[Page], run_id: RunId | None) -> Iterator[Page]:

@@ -58,8 +58,8 @@ class Walk:
     `pages` yields what is new on each page, and raises ContractError where the
     server breaks its rules: going on could lose runs or never end. A page of
     `doubted_from` runs or more is not believed to be the last one until the server
-    is asked once more. `answers` counts requests; `first_page_ends_at` is when the
-    last run of the first page was created, in the server's unit.
+    is asked once more: `confirmed_at` is the length of a page that was the last one
+    indeed, `cut_at` of the shortest that was not. `answers` counts requests.
     """
 
     fetch: Fetch
@@ -69,7 +69,9 @@ class Walk:
     direction: Direction = Direction.ASCENDING
     page_size: int = LARGEST_PAGE
     answers: int = 0
-    first_page_ends_at: float | None = None
+    first_page: Sequence[Entry] = ()
+    confirmed_at: int | None = None
+    cut_at: int | None = None
     _overlap: set[str | bytes] = field(default_factory=set)
     _previous: set[str | bytes] = field(default_factory=set)
     _last_id: RunId | None = None
@@ -84,7 +86,7 @@ class Walk:
         while True:
             fresh = self._fresh(entries, promised=promised or was_promised)
             if self.answers == 1:
-                self.first_page_ends_at = self._last_at
+                self.first_page = entries
             after, last_id = self._last_id, _last_id(entries) or self._last_id
             if not (promised or self._is_doubted(entries, last_id)):
                 yield self._page(answer, fresh, after, has_more=False)
@@ -99,11 +101,21 @@ class Walk:
                 continue
             following = self._ask(cursor)
             more = bool(self._unseen(following[1]))
+            if more:
+                self.cut_at = min(len(entries), self.cut_at or len(entries))
+            else:
+                self.confirmed_at = len(entries)
             yield self._page(answer, fresh, after, has_more=more)
             if not more:
                 self._fresh(following[1], promised=False)
                 return
             answer, entries, promised = following
+
+    @property
+    def first_page_ends_at(self) -> float | None:
+        """When the last run of the first page was created, in the server's unit."""
+        instants = (_instant_of(entry) for entry in reversed(self.first_page))
+        return next((instant for instant in instants if instant is not None), None)
 
     def _ask(self, cursor: RunId | None) -> tuple[Answer, list[Entry], bool]:
         self.answers += 1
@@ -208,6 +220,20 @@ class Walk:
             has_more=has_more,
             observed_at=answer.sent_at,
         )
+
+
+def disordered(entries: Sequence[Entry]) -> tuple[RunId, RunId] | None:
+    """Two runs of which the one created in a later second has the lower id."""
+    greatest, second_of_greatest = "", None
+    for entry in entries:
+        run_id, second = id_of(entry.peek.id), _second_of(entry)
+        if run_id is None or second is None:
+            continue
+        if run_id > greatest:
+            greatest, second_of_greatest = run_id, second
+        elif second_of_greatest is not None and second > second_of_greatest:
+            return RunId(greatest), RunId(run_id)
+    return None
 
 
 def _payload(entry: Entry) -> Payload:

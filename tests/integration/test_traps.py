@@ -173,8 +173,6 @@ TRUSTED: list[Any] = [
     (PromisesNothing, set()),
     (ComparesSeconds, {"crowd"}),
     (ComparesSecondsWithFixedTies, {"crowd"}),
-    (ComparesIds, LONG | {"a_page_and_one"}),
-    (ComparesUnorderedIds, LONG | {"a_page_and_one"}),
     (KnowsNothingAfterUnknown, set()),
     (FailsAfterUnknown, set()),
     (NamesAnotherLast, set()),
@@ -191,16 +189,8 @@ TRUSTED: list[Any] = [
     (NumbersRuns, set()),
     (Myla, set()),
     (MylaInSeconds, {"crowd"}),
-    (OpenAssistant, LONG | {"a_page_and_one"}),
     (Prism, ALL),
-    (ComparesIdsAndPromisesNothing, LONG | {"a_page_and_one"}),
-    pytest.param(
-        SendsShortPagesAndPromisesNothing,
-        set(),
-        marks=pytest.mark.xfail(
-            reason="a short page that promises nothing ends a trusted server's list"
-        ),
-    ),
+    (SendsShortPagesAndPromisesNothing, set()),
 ]
 """Every trap, and the threads of which the server must be told not to be trusted."""
 
@@ -210,6 +200,28 @@ def test_a_trusted_server_that_breaks_a_rule_is_named(
     engine: Engine, trap: type[LookAlike], failing: set[str]
 ) -> None:
     assert lived_with(trap, engine, trusted=True) == failing
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [ComparesIds, ComparesUnorderedIds, OpenAssistant, ComparesIdsAndPromisesNothing],
+    ids=named,
+)
+def test_a_trusted_server_whose_cursors_go_by_id_is_stopped(
+    engine: Engine, trap: type[LookAlike]
+) -> None:
+    server = trap()
+    with server.listening() as base_url:
+        syncer = a_syncer(engine, server, base_url, trusted=True)
+        for _ in range(3):
+            assert is_stopped(syncer)
+            live_on(server)
+
+
+def is_stopped(syncer: Syncer) -> bool:
+    """Whether a sync ends with the sentence about cursors that go by id."""
+    errors = [str(failure) for failure in syncer.sync().errors]
+    return any("its cursors go by id" in error for error in errors)
 
 
 # Worlds of their own -----------------------------------------------------------------
@@ -283,7 +295,7 @@ def test_where_all_ids_are_new_nothing_is_missed_and_what_was_there_stays(
 def test_a_new_run_with_a_lower_id_is_not_missed_by_a_pass_that_goes_on(
     engine: Engine, runs: int
 ) -> None:
-    grown_with_unordered_ids(engine, runs, trusted=False)
+    grown_with_unordered_ids(engine, runs)
 
 
 def test_a_run_after_a_full_page_is_not_missed_where_its_id_is_lower_and_none_is_promised(
@@ -294,20 +306,27 @@ def test_a_run_after_a_full_page_is_not_missed_where_its_id_is_lower_and_none_is
         assert sync(server, a_syncer(engine, server, base_url, trusted=False)) == set()
 
 
-@pytest.mark.xfail(reason="a cursor that goes by id, in a pass that goes on, is believed")
-def test_a_new_run_with_a_lower_id_is_not_missed_at_a_trusted_server(
-    engine: Engine,
+@pytest.mark.parametrize("runs", [1, 2, 3, 12])
+def test_a_new_run_with_a_lower_id_stops_a_trusted_server(
+    engine: Engine, runs: int
 ) -> None:
-    for runs in range(2, 8):
-        grown_with_unordered_ids(engine, runs, trusted=True)
+    world = {f"thread_{runs}_{number}": (runs, apart) for number in range(20)}
+    server = ComparesUnorderedIds(world)
+    with server.listening() as base_url:
+        syncer = a_syncer(engine, server, base_url, trusted=True)
+        assert is_stopped(syncer) == (runs > 1)
+        for thread_id in world:
+            server.grow(thread_id, [NOW - 3600])
+
+        assert is_stopped(syncer)
 
 
-def grown_with_unordered_ids(engine: Engine, runs: int, *, trusted: bool) -> None:
+def grown_with_unordered_ids(engine: Engine, runs: int) -> None:
     """Twenty threads that grow by one run, wherever its id falls."""
     world = {f"thread_{runs}_{number}": (runs, apart) for number in range(20)}
     server = ComparesUnorderedIds(world)
     with server.listening() as base_url:
-        syncer = a_syncer(engine, server, base_url, trusted=trusted)
+        syncer = a_syncer(engine, server, base_url, trusted=False)
         sync(server, syncer)
         for thread_id in world:
             server.grow(thread_id, [NOW - 3600])

@@ -1,0 +1,103 @@
+"""Proof: what a trusted source must show before it is believed."""
+
+from collections.abc import Collection
+
+import pytest
+
+from etl.domain.errors import SourceUnavailableError
+from etl.domain.run import Instant, RunId
+from etl.extract.client import Answer
+from etl.extract.paging import Walk
+from etl.extract.proof import SHORTEST_CUT, WITNESSES, Proof
+from tests.unit.builders import CREATED_SECONDS, THREAD, Json, a_payload, an_answer
+
+LONG = 40
+
+
+def a_walk(*run_ids: str, seconds: tuple[int, ...] = ()) -> Walk:
+    """A walk over one page; each run is a second later than the one before."""
+    runs: list[Json] = [
+        a_payload(run_id, created_at=CREATED_SECONDS + second)
+        for run_id, second in zip(run_ids, seconds or range(len(run_ids)), strict=True)
+    ]
+    walk = Walk(lambda _: Answer(an_answer(*runs), Instant(17)), THREAD, None, 1_000)
+    list(walk.pages())
+    return walk
+
+
+def ended(*, cut_at: int | None = None, confirmed_at: int | None = None) -> Walk:
+    walk = a_walk()
+    walk.cut_at, walk.confirmed_at = cut_at, confirmed_at
+    return walk
+
+
+class Server:
+    """Answers what follows a cursor, and counts how often it is asked."""
+
+    def __init__(self, *following: str) -> None:
+        self.asked: list[RunId] = []
+        self._following = {RunId(each) for each in following}
+
+    def __call__(self, cursor: RunId) -> Collection[RunId]:
+        self.asked.append(cursor)
+        return self._following
+
+
+def test_at_first_every_page_is_doubted_but_the_shortest() -> None:
+    assert Proof().doubted_from == SHORTEST_CUT
+
+
+def test_a_length_that_was_often_the_last_is_believed() -> None:
+    proof = Proof()
+    for _ in range(WITNESSES):
+        assert proof.doubted_from == SHORTEST_CUT
+        proof.note_end(ended(confirmed_at=LONG))
+
+    assert proof.doubted_from == LONG + 1
+
+
+def test_a_length_that_was_not_the_last_is_never_believed_again() -> None:
+    proof = Proof()
+    proof.note_end(ended(cut_at=LONG))
+    for _ in range(WITNESSES):
+        proof.note_end(ended(confirmed_at=LONG))
+    proof.note_end(ended(cut_at=LONG + 5))
+
+    assert proof.doubted_from == LONG
+
+
+def test_cursors_are_tested_on_a_run_with_a_lower_id_once() -> None:
+    proof, server = Proof(), Server("run_5", "run_3")
+
+    proof.test_cursors(a_walk("run_1", "run_7", "run_5", "run_3"), server)
+    proof.test_cursors(a_walk("run_9", "run_8"), server)
+
+    assert server.asked == ["run_7"]
+
+
+def test_cursors_that_go_by_id_end_the_source() -> None:
+    proof, server = Proof(), Server("run_9")
+
+    with pytest.raises(SourceUnavailableError, match="leaves out run_5.*trusted = false"):
+        proof.test_cursors(a_walk("run_7", "run_5", "run_9"), server)
+    with pytest.raises(SourceUnavailableError):
+        proof.test_cursors(a_walk("run_7", "run_5", "run_9"), server)
+
+
+@pytest.mark.parametrize(
+    ("run_ids", "seconds"),
+    [
+        ((), ()),
+        (("run_1",), (0,)),
+        (("run_1", "run_2"), (0, 1)),
+        (("run_2", "run_1"), (0, 0)),
+    ],
+)
+def test_what_ids_in_order_or_one_second_cannot_tell_is_not_asked(
+    run_ids: tuple[str, ...], seconds: tuple[int, ...]
+) -> None:
+    server = Server()
+
+    Proof().test_cursors(a_walk(*run_ids, seconds=seconds), server)
+
+    assert server.asked == []
