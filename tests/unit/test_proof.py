@@ -78,7 +78,7 @@ def test_cursors_are_tested_on_a_run_with_a_lower_id_once() -> None:
 def test_cursors_that_go_by_id_end_the_source() -> None:
     proof, server = Proof(), Server("run_9")
 
-    with pytest.raises(SourceUnavailableError, match="leaves out run_5.*trusted = false"):
+    with pytest.raises(SourceUnavailableError, match=r"leaves out run_5.*trusted = false"):
         proof.test_cursors(a_walk("run_7", "run_5", "run_9"), server)
     with pytest.raises(SourceUnavailableError):
         proof.test_cursors(a_walk("run_7", "run_5", "run_9"), server)
