@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from etl.demo.world import World
+from etl.extract.proof import SHORTEST_CUT
 from etl.load.database import opened
 from tests.e2e.conftest import KEY, Command
 from tests.e2e.copied import Copied
@@ -58,8 +59,13 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, database_url: str, engine: Engine) -> Iterator[Scene]:
-    world = World(threads=THREADS, runs=1000, now=int(time.time()))
+def runs() -> int:
+    return 1000
+
+
+@pytest.fixture
+def scene(tmp_path: Path, database_url: str, engine: Engine, runs: int) -> Iterator[Scene]:
+    world = World(threads=THREADS, runs=runs, now=int(time.time()))
     api = TrappedApi(world)
     with api.listening() as base_url:
         command = a_command(tmp_path, database_url, base_url, world)
@@ -109,11 +115,12 @@ def test_a_signal_ends_a_sync_in_order_though_the_server_hangs(
     assert scene.copied.is_whole(at=scene.api.now)
 
 
+@pytest.mark.parametrize("runs", [200])
 def test_every_page_that_was_answered_before_the_signal_is_committed(scene: Scene) -> None:
-    """Each thread fits a page, so that no answer waits to be confirmed by another."""
+    """Each thread is short enough that no answer waits to be confirmed by another."""
     world, now = scene.api.world, scene.api.now
     lengths = {each: len(world.payloads(each, at=now)) for each in world.thread_ids}
-    longer = [each for each, length in lengths.items() if length >= PAGE_SIZE]
+    longer = [each for each, length in lengths.items() if length >= SHORTEST_CUT]
     scene.command("untrack", *longer)
     answered = THREADS - len(longer) - WORKERS
     sync = scene.hanging_sync(after=answered)
@@ -121,7 +128,8 @@ def test_every_page_that_was_answered_before_the_signal_is_committed(scene: Scen
     sync.send_signal(SIGINT)
     out, _ = sync.communicate(timeout=PATIENCE_SECONDS)
 
-    assert json.loads(out)["pages"] == answered
+    tests_of_cursors = range(WORKERS + 1)  # answers too, but no pages
+    assert answered - json.loads(out)["pages"] in tests_of_cursors
     scene.copied.check(at=now)
 
 
