@@ -73,13 +73,26 @@ class Bookmark:
         """
         if after != self.synced_through:
             return self
-        reached = self
+        through, at, overlap_from = after, self.synced_through_at, self.overlap_from
+        watched = dict.fromkeys(self.watched)
         for entry in entries:
             if not is_settled(entry, now=now):
                 break
-            if entry.run_id:
-                reached = reached._moved_to(entry, entry.run_id)
-        return reached
+            if entry.run_id is None:
+                continue
+            if _is_later_second(entry.created_at, at):
+                overlap_from = through
+            through, at = entry.run_id, entry.created_at
+            watched.pop(entry.run_id, None)
+            if entry.is_open:
+                watched[entry.run_id] = None
+        return replace(
+            self,
+            synced_through=through,
+            synced_through_at=at,
+            overlap_from=overlap_from,
+            watched=tuple(watched),
+        )
 
     def rewound(self) -> Self:
         """The bookmark as it stood before its last second; runs of it come again."""
@@ -89,20 +102,9 @@ class Bookmark:
         """The same place, with other runs watched."""
         return replace(self, watched=tuple(watched))
 
-    def _moved_to(self, entry: Entry, run_id: RunId) -> Self:
-        others = tuple(watched for watched in self.watched if watched != run_id)
-        return replace(
-            self,
-            synced_through=run_id,
-            synced_through_at=entry.created_at,
-            overlap_from=self.synced_through
-            if self._is_later_second(entry)
-            else self.overlap_from,
-            watched=(*others, run_id) if entry.is_open else others,
-        )
 
-    def _is_later_second(self, entry: Entry) -> bool:
-        """Whether the entry is surely of a later second; a reject's is not known."""
-        if entry.created_at is None or self.synced_through_at is None:
-            return False
-        return entry.created_at // SECOND > self.synced_through_at // SECOND
+def _is_later_second(created_at: Instant | None, than: Instant | None) -> bool:
+    """Whether an entry is surely of a later second; a reject's is not known."""
+    if created_at is None or than is None:
+        return False
+    return created_at // SECOND > than // SECOND

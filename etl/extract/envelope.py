@@ -1,10 +1,13 @@
 """A list answer to its payloads, without believing what is inside them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from etl.domain.errors import ContractError
+from etl.domain.page import Payload
+from etl.domain.run import RunId, ThreadId
 from etl.extract.brackets import elements, members
 from etl.extract.salvage import salvage
 
@@ -24,16 +27,19 @@ class Peek(msgspec.Struct):
     created_at: Any = None
 
 
-class Entry(msgspec.Struct):
-    """One payload and what was seen of it."""
+class Glance(msgspec.Struct):
+    """The same envelope, as far as paging looks into it."""
 
-    text: bytes
-    peek: Peek
+    data: list[Peek]
 
 
 PEEKED = (b'"id"', b'"thread_id"', b'"created_at"')
 
+NO_INSTANT = 2**63
+"""From here on a number is no instant, whatever its unit."""
+
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_glance = msgspec.json.Decoder(Glance).decode
 _decode_peek = msgspec.json.Decoder(Peek).decode
 
 DAMAGE = (
@@ -44,7 +50,7 @@ DAMAGE = (
 )
 
 
-def open_envelope(body: bytes) -> tuple[list[Entry], bool]:
+def open_envelope(body: bytes) -> tuple[list[Payload], bool]:
     """Answer the payloads of one page, and whether more are promised.
 
     One damaged payload does not spoil the page: where the body cannot be decoded
@@ -53,10 +59,39 @@ def open_envelope(body: bytes) -> tuple[list[Entry], bool]:
     """
     try:
         envelope = _decode_envelope(body)
-        texts, has_more = [bytes(raw) for raw in envelope.data], envelope.has_more
+        texts, has_more = list(map(bytes, envelope.data)), envelope.has_more
     except DAMAGE as error:
         texts, has_more = _take_apart(body, error)
-    return [Entry(text, _peek(text)) for text in texts], has_more is True
+    return list(map(_payload, texts, _peeks(body, texts))), has_more is True
+
+
+def id_of(value: object) -> str | None:
+    """Read an id; look-alikes also send integers."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or "\0" in value:  # which Postgres cannot store
+        return None
+    return value or None
+
+
+def _payload(text: bytes, peek: Peek) -> Payload:
+    run_id, thread_id, created_at = id_of(peek.id), id_of(peek.thread_id), peek.created_at
+    if not isinstance(created_at, int | float) or not 0 < created_at < NO_INSTANT:
+        created_at = None
+    return Payload(
+        text,
+        RunId(run_id) if run_id else None,
+        ThreadId(thread_id) if thread_id else None,
+        created_at,
+    )
+
+
+def _peeks(body: bytes, texts: Sequence[bytes]) -> Sequence[Peek]:
+    """Look into all payloads at once, or into each by itself."""
+    try:
+        return _decode_glance(body).data
+    except DAMAGE:
+        return [_peek(text) for text in texts]
 
 
 def _peek(text: bytes) -> Peek:

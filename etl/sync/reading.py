@@ -165,7 +165,7 @@ class _Pass:
             bookmark=self.bookmark,
             completes=completes,
             walked=completes and self.walked,
-            drift=tuple(drift for run in runs for drift in drift_of(run)),
+            drift=tuple(drift_of(runs)),
         )
 
 

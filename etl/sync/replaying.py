@@ -32,7 +32,7 @@ def replay_rejects(waiting: Iterable[WaitingReject], store: ReplayStore) -> Repl
         run = flatten(payload, thread_id=reject.thread_id)
         if not isinstance(run, Run):
             continue
-        written = store.replay(Replay(reject, run, tuple(drift_of(run))))
+        written = store.replay(Replay(reject, run, tuple(drift_of([run]))))
         if written is not None:
             report.replayed += 1
             report.runs_created += written[0]

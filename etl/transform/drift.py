@@ -1,11 +1,12 @@
 """What a run shows that the published schema does not know."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from etl.domain.drift import Drift, DriftKind
-from etl.domain.run import Run, Tool
+from etl.domain.run import Run, Tool, ToolSet
 from etl.transform.fields import RUN_FIELDS, TOOL_FIELDS
 from etl.transform.json_text import load
 
@@ -67,29 +68,43 @@ Found = tuple[str, DriftKind, str]
 """A path, the kind and the value of a drift."""
 
 
-def drift_of(run: Run) -> Iterator[Drift]:
-    """Name every unknown field, value and type that a run shows."""
-    for column, known in KNOWN_VALUES.items():
-        value = getattr(run, column)
-        if value is not None and value not in known:
-            yield _unknown_value(PATHS[column], value, run)
-    for tool in run.tool_set.tools if run.tool_set else ():
-        yield from _drift_of_tool(tool, run)
-    if run.extra is not None:
-        for found in _remembered(run.extra, ""):
-            yield Drift(*found, run.run_id)
+_closed_values = attrgetter(*KNOWN_VALUES)
 
 
-def _unknown_value(path: str, value: str, run: Run) -> Drift:
-    return Drift(path, DriftKind.UNKNOWN_VALUE, value[:LONGEST_VALUE], run.run_id)
+def drift_of(runs: Iterable[Run]) -> Iterator[Drift]:
+    """Name every unknown field, value and type that some runs show."""
+    for run in runs:
+        found = _drift_of_values(_closed_values(run))
+        if run.tool_set is not None:
+            found += _drift_of_tools(run.tool_set)
+        if run.extra is not None:
+            found += _remembered(run.extra, "")
+        for each in found:
+            yield Drift(*each, run.run_id)
 
 
-def _drift_of_tool(tool: Tool, run: Run) -> Iterator[Drift]:
+def _drift_of_values(values: Iterable[str | None]) -> tuple[Found, ...]:
+    return tuple(
+        [
+            _unknown_value(PATHS[column], value)
+            for (column, known), value in zip(KNOWN_VALUES.items(), values, strict=True)
+            if value is not None and value not in known
+        ]
+    )
+
+
+def _unknown_value(path: str, value: str) -> Found:
+    return path, DriftKind.UNKNOWN_VALUE, value[:LONGEST_VALUE]
+
+
+def _drift_of_tools(tool_set: ToolSet) -> tuple[Found, ...]:
+    return tuple([found for tool in tool_set.tools for found in _drift_of_tool(tool)])
+
+
+def _drift_of_tool(tool: Tool) -> tuple[Found, ...]:
     if tool.tool_type is not None and tool.tool_type not in KNOWN_TOOL_TYPES:
-        yield _unknown_value("tools[].type", tool.tool_type, run)
-    elif tool.settings is not None:
-        for found in _remembered(tool.settings, "tools[]."):
-            yield Drift(*found, run.run_id)
+        return (_unknown_value("tools[].type", tool.tool_type),)
+    return () if tool.settings is None else _remembered(tool.settings, "tools[].")
 
 
 def _remembered(text: str, above: str) -> tuple[Found, ...]:

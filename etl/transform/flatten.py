@@ -1,6 +1,7 @@
 """Payload to run: a function that cannot fail; what cannot become a run is a reject."""
 
 import json
+import re
 from typing import Any
 
 from etl.domain.page import Payload
@@ -34,16 +35,16 @@ def flatten(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:
     Every value ends in a column, in a dictionary or in `extra`; a value of an
     unexpected type does both where it can be read at all.
     """
-    if is_plain(payload.text):
-        run = flatten_strictly(payload.text)
-        if run is not None:
-            return run
-    return flatten_leniently(payload, thread_id=thread_id)
+    run = flatten_strictly(payload.text) if is_plain(payload.text) else None
+    return run or flatten_leniently(payload, thread_id=thread_id)
+
+
+_find_escape = re.compile(rb"\\u(?:0000|[dD])").search
 
 
 def is_plain(text: bytes) -> bool:
     """Whether a text surely escapes no NUL character and no surrogate."""
-    return not (b"\\u0000" in text or b"\\ud" in text or b"\\uD" in text)
+    return _find_escape(text) is None
 
 
 def flatten_leniently(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:

@@ -114,8 +114,16 @@ class _Payload(_Part):
     reasoning_effort: str | None = None
 
 
+class _Extended(_Payload, forbid_unknown_fields=False):
+    """The same with members that the schema does not know."""
+
+
 _decode = msgspec.json.Decoder(_Payload).decode
+_decode_extended = msgspec.json.Decoder(_Extended).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
+
+KNOWN = frozenset(_Payload.__struct_fields__)
 
 EMPTY_RESOURCES = '{"tool_resources":{}}'
 """The one remainder of an ordinary payload: an empty object has no column."""
@@ -128,22 +136,48 @@ class _UnusualError(Exception):
     """The payload must go the lenient way."""
 
 
+UNUSUAL = (
+    msgspec.DecodeError,
+    msgspec.ValidationError,
+    UnicodeDecodeError,
+    RecursionError,
+    ValueError,
+    _UnusualError,
+)
+
+
 def flatten_strictly(text: bytes) -> Run | None:
-    """Flatten a payload, or answer None where it is not exactly as expected."""
+    """Flatten a payload, or answer None where it is not exactly as expected.
+
+    Members that the schema does not know may stand beside what it knows.
+    """
     try:
         return _flatten(_decode(text))
-    except (
-        msgspec.DecodeError,
-        msgspec.ValidationError,
-        UnicodeDecodeError,
-        RecursionError,
-        ValueError,
-        _UnusualError,
-    ):
+    except msgspec.ValidationError:
+        pass
+    except UNUSUAL:
+        return None
+    try:
+        return _with_unknown_members(_flatten(_decode_extended(text)), text)
+    except UNUSUAL:
         return None
 
 
+def _with_unknown_members(run: Run, text: bytes) -> Run:
+    """The same run with what is unknown in `extra`, in the order of the payload."""
+    known_extra = {} if run.extra is None else load(run.extra)
+    extra = {}
+    for key, raw in _decode_members(text).items():
+        if key not in KNOWN:
+            extra[key] = load(bytes(raw))
+        elif key in known_extra:
+            extra[key] = known_extra[key]
+    kept = {key: value for key, value in extra.items() if value is not None}
+    return run._replace(extra=_dump(kept) if kept else None)
+
+
 def _flatten(source: _Payload) -> Run:
+    """Build the run by position, which takes two thirds of the time that names take."""
     if source.object != OBJECT_NAME:
         raise _UnusualError
     prompt, completion, total, cached, reasoning = _tokens(source.usage)
@@ -152,46 +186,46 @@ def _flatten(source: _Payload) -> Run:
     truncation = source.truncation_strategy
     error, incomplete = source.last_error, source.incomplete_details
     return Run(
-        run_id=RunId(source.id),
-        thread_id=ThreadId(source.thread_id),
-        assistant_id=source.assistant_id,
-        status=source.status,
-        model=source.model,
-        created_at=Instant(source.created_at * SECOND),
-        started_at=_instant(source.started_at),
-        expires_at=_instant(source.expires_at),
-        cancelled_at=_instant(source.cancelled_at),
-        failed_at=_instant(source.failed_at),
-        completed_at=_instant(source.completed_at),
-        prompt_tokens=prompt,
-        completion_tokens=completion,
-        total_tokens=total,
-        cached_prompt_tokens=cached,
-        reasoning_tokens=reasoning,
-        truncation_type=truncation.type if truncation else None,
-        truncation_last_messages=truncation.last_messages if truncation else None,
-        max_prompt_tokens=source.max_prompt_tokens,
-        max_completion_tokens=source.max_completion_tokens,
-        temperature=source.temperature,
-        top_p=source.top_p,
-        parallel_tool_calls=source.parallel_tool_calls,
-        reasoning_effort=source.reasoning_effort,
-        response_format_type=format_type,
-        response_format=format_text,
-        tool_choice_type=source.tool_choice,
-        tool_choice_function=None,
-        tool_choice=None,
-        last_error_code=error.code if error else None,
-        last_error_message=error.message if error else None,
-        incomplete_reason=incomplete.reason if incomplete else None,
-        required_action_type=None,
-        required_action=None,
-        instructions=_instructions(source.instructions),
-        tool_set=_tool_set(source.tools),
-        code_interpreter_file_ids=files,
-        file_search_vector_store_ids=stores,
-        metadata=None if source.metadata is None else _encode(source.metadata).decode(),
-        extra=extra,
+        RunId(source.id),
+        ThreadId(source.thread_id),
+        source.assistant_id,
+        source.status,
+        source.model,
+        Instant(source.created_at * SECOND),
+        _instant(source.started_at),
+        _instant(source.expires_at),
+        _instant(source.cancelled_at),
+        _instant(source.failed_at),
+        _instant(source.completed_at),
+        prompt,
+        completion,
+        total,
+        cached,
+        reasoning,
+        truncation.type if truncation else None,
+        truncation.last_messages if truncation else None,
+        source.max_prompt_tokens,
+        source.max_completion_tokens,
+        source.temperature,
+        source.top_p,
+        source.parallel_tool_calls,
+        source.reasoning_effort,
+        format_type,
+        format_text,
+        source.tool_choice,
+        None,
+        None,
+        error.code if error else None,
+        error.message if error else None,
+        incomplete.reason if incomplete else None,
+        None,
+        None,
+        _instructions(source.instructions),
+        _tool_set(source.tools),
+        files,
+        stores,
+        None if source.metadata is None else _encode(source.metadata).decode(),
+        extra,
     )
 
 

@@ -14,7 +14,7 @@ from etl.domain.batch import Batch, Committed, Increment, PassFailure, SourceId
 from etl.domain.bookmark import Bookmark
 from etl.domain.page import Payload
 from etl.domain.run import SECOND, Instant, Reject, Run, RunId, ThreadId
-from etl.extract.paging import id_of
+from etl.extract.envelope import id_of
 from etl.load.database import connected
 from etl.load.ledger import open_sync
 from etl.load.store import Store

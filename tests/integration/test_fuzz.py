@@ -15,7 +15,6 @@ from etl.domain.errors import ContractError
 from etl.domain.page import Payload
 from etl.domain.run import Instant, Reject, Run, RunId
 from etl.extract.envelope import open_envelope
-from etl.extract.paging import id_of
 from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.load.store import Store
@@ -163,11 +162,10 @@ def mutated(dice: Dice, seed: Json, number: int) -> bytes:
 def received(text: bytes) -> Payload:
     """The payload as paging hands it on."""
     try:
-        (entry,), _ = open_envelope(a_list([text]))
+        (payload,), _ = open_envelope(a_list([text]))
     except (ContractError, ValueError):
         return Payload(text, None)
-    run_id = id_of(entry.peek.id)
-    return Payload(entry.text, RunId(run_id) if run_id else None)
+    return payload
 
 
 def gives_back(run: Run, text: bytes) -> bool:
@@ -263,8 +261,8 @@ def test_a_damaged_payload_takes_none_of_its_neighbours_with_it(
         good = [json.dumps(dice.choice(beginnings)).encode() for _ in range(3)]
         bad = dice.choice(DAMAGES)(dice, mutated(dice, dice.choice(beginnings), number))
 
-        entries, _ = open_envelope(a_list([good[0], bad, *good[1:]]))
+        payloads, _ = open_envelope(a_list([good[0], bad, *good[1:]]))
 
-        texts = [entry.text for entry in entries]
+        texts = [payload.text for payload in payloads]
         assert texts[0] == good[0]
         assert texts[-2:] == good[1:]

@@ -15,13 +15,13 @@ GOOD = text_of(a_payload("run_good"))
 
 
 def texts_of(body: bytes) -> list[bytes]:
-    entries, _ = open_envelope(body)
-    return [entry.text for entry in entries]
+    payloads, _ = open_envelope(body)
+    return [payload.text for payload in payloads]
 
 
 def peeks_of(body: bytes) -> list[tuple[Json, Json, Json]]:
-    entries, _ = open_envelope(body)
-    return [(e.peek.id, e.peek.thread_id, e.peek.created_at) for e in entries]
+    payloads, _ = open_envelope(body)
+    return [(each.run_id, each.thread_id, each.created_at) for each in payloads]
 
 
 def promises_more(body: bytes) -> bool:
@@ -49,7 +49,7 @@ def test_what_paging_needs_is_seen() -> None:
 def test_what_paging_needs_may_be_absent_or_of_any_type() -> None:
     assert peeks_of(an_answer({}, {"id": 7, "created_at": "x"}, {"id": None})) == [
         (None, None, None),
-        (7, None, "x"),
+        ("7", None, None),
         (None, None, None),
     ]
 

@@ -12,7 +12,8 @@ from etl.domain.page import Page
 from etl.domain.run import Instant, RunId
 from etl.extract import paging
 from etl.extract.client import Answer
-from etl.extract.paging import Direction, Fetch, Walk, id_of
+from etl.extract.envelope import id_of
+from etl.extract.paging import Direction, Fetch, Walk
 from etl.transform import flatten
 from tests.unit.builders import CREATED_SECONDS, THREAD, Json, a_payload, an_answer
 

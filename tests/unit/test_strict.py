@@ -60,10 +60,19 @@ def test_an_ordinary_payload_goes_the_strict_way() -> None:
     assert flatten_strictly(json.dumps(a_plain_payload()).encode()) is not None
 
 
+def test_members_that_the_schema_does_not_know_go_the_strict_way_too() -> None:
+    payload = a_plain_payload(service_tier={"a": [1.50]}, tool_resources={}, none=None)
+
+    run = flatten_strictly(json.dumps(payload).encode())
+
+    assert run
+    assert run.extra == '{"tool_resources":{},"service_tier":{"a":[1.5]}}'
+    assert_same_both_ways(json.dumps(payload).encode())
+
+
 @pytest.mark.parametrize(
     "odd",
     [
-        {"service_tier": "default"},
         {"created_at": 1750000000.5},
         {"created_at": 1750000000000},
         {"started_at": 0},
