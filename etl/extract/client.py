@@ -3,8 +3,11 @@
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes, urlencode
 
 import httpx
 
@@ -15,6 +18,9 @@ from etl.extract.failures import failure_of
 from etl.extract.retry import AnswerError, RateLimitedError, RetryPolicy
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
+
+OURS = {"Accept-Encoding": "gzip, deflate", "User-Agent": "runtide"}
+"""Headers of every request to any kind of source."""
 
 LONGEST_ANSWER_SECONDS = 600.0
 """A server that keeps dripping, and so never times out, is not listened to for longer."""
@@ -66,11 +72,17 @@ class Answer:
 
 
 class Client:
-    """GET requests against one source, shared by its workers."""
+    """GET requests against one source, shared by its workers.
+
+    Speaks through a transport of httpx, without its client: what that adds (cookies,
+    redirects, merged addresses) is not wanted here, and takes as long as a page.
+    """
 
     def __init__(
         self,
-        http: httpx.Client,
+        transport: httpx.BaseTransport,
+        base_url: str,
+        headers: Mapping[str, str],
         *,
         api_key: ApiKey | None,
         budget: Budget,
@@ -79,7 +91,10 @@ class Client:
         sleep: Callable[[float], None],
     ) -> None:
         self.traffic = Traffic()
-        self._http = http
+        self._transport = transport
+        self._base_url = httpx.URL(base_url)
+        self._address = base_url.rstrip("/")
+        self._headers = httpx.Headers(OURS | dict(headers) | self._authorization(api_key))
         self._key = api_key
         self._budget = budget
         self._policy = policy
@@ -107,7 +122,7 @@ class Client:
         self.traffic.count(attempt=number)
         sent_at = self._now()
         try:
-            response = self._fetch(path, query)
+            response, body = self._fetch(path, query)
         except httpx.TransportError as error:
             raise self._redacted(self._silence(error)) from error
         except httpx.HTTPError as error:  # a body that cannot be decoded
@@ -115,28 +130,44 @@ class Client:
             raise self._redacted(unread) from error
         self._answered = True
         if response.status_code != httpx.codes.OK:
-            failure = failure_of(response, redact=self._redact)
+            failure = failure_of(_read(response, body), redact=self._redact)
             if isinstance(failure, RateLimitedError):
                 self._budget.slow_down(self._policy.honoured(failure.wait))
             raise self._redacted(failure)
-        return Answer(response.content, sent_at)
+        return Answer(body, sent_at)
 
-    def _fetch(self, path: str, query: Mapping[str, str | int]) -> httpx.Response:
-        """One request, its answer read and unzipped; raises httpx.HTTPError."""
-        secret = {"Authorization": self._key.header()} if self._key else {}
+    def _authorization(self, api_key: ApiKey | None) -> dict[str, str]:
+        """The key, or the user and password that the address holds."""
+        if api_key is not None:
+            return {"Authorization": api_key.header()}
+        if self._base_url.userinfo:
+            told = b64encode(unquote_to_bytes(self._base_url.userinfo)).decode()
+            return {"Authorization": f"Basic {told}"}
+        return {}
+
+    def _fetch(
+        self, path: str, query: Mapping[str, str | int]
+    ) -> tuple[httpx.Response, bytes]:
+        """One request, and the body of its answer, unzipped; raises httpx.HTTPError."""
+        address = f"{self._address}/{path}"
+        request = httpx.Request(
+            "GET",
+            f"{address}?{urlencode(query)}" if query else address,
+            headers=self._headers,
+            extensions={"timeout": TIMEOUT.as_dict()},
+        )
         until = time.monotonic() + LONGEST_ANSWER_SECONDS
         parts = []
-        with self._http.stream("GET", path, params=query, headers=secret) as response:
+        with closing(self._transport.handle_request(request)) as response:
             for part in response.iter_bytes():
                 parts.append(part)
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the answer does not end")
-        told = [each for each in response.headers.raw if each[0].lower() != ENCODING]
-        return httpx.Response(response.status_code, headers=told, content=b"".join(parts))
+        return response, b"".join(parts)
 
     def _silence(self, error: httpx.TransportError) -> SyncError:
         """Name the lack of an answer."""
-        place = self._http.base_url.copy_with(userinfo=b"")
+        place = self._base_url.copy_with(userinfo=b"")
         if isinstance(error, httpx.ConnectError):
             if isinstance(error.__context__, ssl.SSLError) or "SSL" in str(error):
                 return SourceUnavailableError(f"{place} has no valid certificate: {error}")
@@ -156,6 +187,12 @@ class Client:
 
 class _UnreachableError(AnswerError):
     """No connection could be made: the whole source is out of reach."""
+
+
+def _read(response: httpx.Response, body: bytes) -> httpx.Response:
+    """The response with its body, as if it had come unzipped."""
+    told = [each for each in response.headers.raw if each[0].lower() != ENCODING]
+    return httpx.Response(response.status_code, headers=told, content=body)
 
 
 def _plain(error: httpx.TransportError) -> str:

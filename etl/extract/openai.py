@@ -98,7 +98,7 @@ class OpenAISource:
             except (ThreadMissingError, RefusedError) as error:
                 raise CursorLostError(str(error)) from error
 
-        doubted_from = doubted_from or min(size, self._proof.doubted_from)
+        doubted_from = doubted_from or self._proof.doubted_from
         return Walk(fetch, thread_id, after, doubted_from, direction, size)
 
 

@@ -20,14 +20,15 @@ Following = Callable[[RunId], Collection[RunId | None]]
 class Proof:
     """What one source has shown since the process began; its workers share it.
 
-    A server may send shorter pages than it is asked for, and promise no more: so the
-    longest last pages are not believed until some have been asked after. And its
+    A server may never promise more, and send shorter pages than it is asked for: so the
+    longest last pages are not believed until some have been asked after. (Of all threads
+    with more runs than a page, few have just one page: five of five are no chance.) And its
     cursors may go by id where runs are sorted by creation: so a run that was created
     later, with a lower id, must follow a cursor once.
     """
 
     def __init__(self) -> None:
-        self._cut_at = LARGEST_PAGE
+        self._cut_at = LARGEST_PAGE + 1
         self._last_pages: Counter[int] = Counter()
         self._cursors_go_by_creation = False
 

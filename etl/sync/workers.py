@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from etl.sync.ports import SyncedSource
 
 MOST_PAGES_WAITING = 32
 MOST_RUNS_IN_A_BATCH = 2_000
+GATHERING_SECONDS = 0.2
+"""How long a batch may wait to be filled: few large transactions are quicker."""
+
 PATIENCE_SECONDS = 0.1
 """How long a wait lasts before it looks whether somebody asked to stop."""
 
@@ -57,15 +61,16 @@ class Outbox:
                     raise StoppedError("the sync was asked to stop") from None
 
     def take(self) -> list[Item]:
-        """Wait for one item, then take what else is there, up to one batch."""
+        """Wait for one item, then gather what comes, up to one batch or for a moment."""
         try:
             items = [self._items.get(timeout=PATIENCE_SECONDS)]
         except queue.Empty:
             return []
         weight = _weight(items[0])
-        while weight < MOST_RUNS_IN_A_BATCH:
+        until = time.monotonic() + GATHERING_SECONDS
+        while weight < MOST_RUNS_IN_A_BATCH and not self._stop.is_set():
             try:
-                items.append(self._items.get_nowait())
+                items.append(self._items.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:
                 break
             weight += _weight(items[-1])

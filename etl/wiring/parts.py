@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 from sqlalchemy.engine import Engine
@@ -14,7 +15,7 @@ from etl.domain.batch import SourceId
 from etl.domain.errors import ConfigError, StoppedError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
-from etl.extract.client import TIMEOUT, ApiKey, Client
+from etl.extract.client import ApiKey, Client
 from etl.extract.openai import HEADERS, OpenAISource
 from etl.extract.retry import RetryPolicy
 from etl.extract.untrusted import UntrustedSource
@@ -89,11 +90,12 @@ def http_source(
     key = settings.api_key(source)
     workers = settings.config.sync.workers
     limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
-    with httpx.Client(
-        base_url=source.base_url, headers=HEADERS, timeout=TIMEOUT, limits=limits
-    ) as http:
+    proxy = proxy_for(source.base_url)
+    with httpx.HTTPTransport(limits=limits, proxy=proxy) as transport:
         client = Client(
-            http,
+            transport,
+            source.base_url,
+            HEADERS,
             api_key=ApiKey(key) if key else None,
             budget=Budget(source.requests_per_minute, sleep=sleep),
             policy=RetryPolicy(),
@@ -105,6 +107,15 @@ def http_source(
             yield trusted, read_thread
         else:
             yield UntrustedSource(trusted), read_untrusted_thread
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY …)."""
+    url = httpx.URL(base_url)
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
 
 
 def clock_from(started_at: Instant) -> Callable[[], Instant]:

@@ -100,7 +100,7 @@ def test_an_unknown_host_is_named(ready: Command) -> None:
 
     assert answer.code == 1
     assert answer.err.startswith(
-        "runtide: demo: http://nowhere.invalid/v1/ cannot be reached: "
+        "runtide: demo: http://nowhere.invalid/v1 cannot be reached: "
     )
     assert answer.err.endswith("; check base_url and the network\n")
     assert answer.err.count("\n") == 1

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import Engine
 
+import etl.extract.client
 import etl.wiring.parts
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.extract import client
@@ -52,7 +53,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is given up soon."""
-    monkeypatch.setattr(etl.wiring.parts, "TIMEOUT", httpx.Timeout(10.0, read=0.5))
+    monkeypatch.setattr(etl.extract.client, "TIMEOUT", httpx.Timeout(10.0, read=0.5))
 
 
 # Faults ------------------------------------------------------------------------------
@@ -254,7 +255,7 @@ def test_an_answer_that_drips_is_waited_for(server: Faulty, syncer: Syncer) -> N
 
 # A fault that stays ------------------------------------------------------------------
 
-NO_ANSWER = "http://127.0.0.1:PORT/v1/ did not answer: "
+NO_ANSWER = "http://127.0.0.1:PORT/v1 did not answer: "
 SAID = " (request id req_of_test)"
 STAYING: list[tuple[Fault, str, int]] = [
     (reset_at_once, NO_ANSWER + ".+", ATTEMPTS),
@@ -451,7 +452,7 @@ def test_a_refused_connection_names_the_source(engine: Engine) -> None:
 
     (failure,) = report.errors
     assert (report.outcome, failure.thread) == (Outcome.FAILED, None)
-    assert failure.message.startswith(f"http://127.0.0.1:{port}/v1/ cannot be reached: ")
+    assert failure.message.startswith(f"http://127.0.0.1:{port}/v1 cannot be reached: ")
     assert failure.message.endswith("; check base_url and the network")
     assert report.requests <= ATTEMPTS * syncer.settings.config.sync.workers
 
@@ -533,7 +534,7 @@ def test_a_certificate_that_nobody_vouches_for_stops_the_source_and_hides_the_ke
 
     (failure,) = report.errors
     assert (report.outcome, failure.thread, asked) == (Outcome.FAILED, None, [])
-    assert failure.message.startswith(f"{base_url}/ has no valid certificate: ")
+    assert failure.message.startswith(f"{base_url} has no valid certificate: ")
     assert "self-signed certificate" in failure.message
     assert report.retries == 0
     assert report.requests <= syncer.settings.config.sync.workers

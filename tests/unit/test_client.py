@@ -2,6 +2,7 @@
 
 import json
 import ssl
+from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
@@ -58,11 +59,10 @@ def a_client(
 ) -> Client:
     """A client of a scripted server, with as large a budget as a test needs."""
     times = iter(range(1_000))
-    http = httpx.Client(
-        transport=httpx.MockTransport(server), base_url=address, headers=HEADERS
-    )
     return Client(
-        http,
+        httpx.MockTransport(server),
+        address,
+        HEADERS,
         api_key=ApiKey(key) if key else None,
         budget=Budget(60_000, sleep=lambda seconds: None, clock=lambda: 0.0),
         policy=RetryPolicy(jitter=0),
@@ -116,6 +116,14 @@ def test_without_a_key_there_is_no_such_header() -> None:
     assert "authorization" not in server.requests[0].headers
 
 
+def test_the_password_of_an_address_travels_where_there_is_no_key() -> None:
+    server = Script(OK)
+    a_client(server, key=None, address="https://user:p%40ss@api.example.com").ask("t", {})
+
+    told = server.requests[0].headers["authorization"].removeprefix("Basic ")
+    assert b64decode(told) == b"user:p@ss"
+
+
 def test_every_attempt_is_counted_and_the_later_ones_are_retries() -> None:
     client = a_client(Script(saying(500), saying(429), OK, saying(503), OK))
 
@@ -128,7 +136,9 @@ def test_every_attempt_is_counted_and_the_later_ones_are_retries() -> None:
 def test_every_attempt_is_paid_for() -> None:
     spent: list[float] = []
     client = Client(
-        httpx.Client(transport=httpx.MockTransport(Script(saying(500), OK))),
+        httpx.MockTransport(Script(saying(500), OK)),
+        ADDRESS,
+        HEADERS,
         api_key=None,
         budget=Budget(60, sleep=spent.append, clock=lambda: 0.0),
         policy=RetryPolicy(),
@@ -136,7 +146,7 @@ def test_every_attempt_is_paid_for() -> None:
         sleep=lambda seconds: None,
     )
 
-    client.ask(ADDRESS, {})
+    client.ask("threads", {})
 
     assert spent == [1.0, 2.0]
 
@@ -308,7 +318,7 @@ def test_a_password_in_the_address_is_not_told() -> None:
     )
 
     assert "hunter2" not in str(told)
-    assert "https://api.example.com/v1/ cannot be reached" in str(told)
+    assert "https://api.example.com/v1 cannot be reached" in str(told)
 
 
 # What an error tells ---------------------------------------------------------

@@ -153,7 +153,9 @@ class World:
 
 def a_source(world: World, page_size: int) -> OpenAISource:
     client = Client(
-        httpx.Client(transport=httpx.MockTransport(world), base_url="https://h/v1/"),
+        httpx.MockTransport(world),
+        "https://h/v1/",
+        {},
         api_key=None,
         budget=Budget(60_000, sleep=lambda seconds: None, clock=lambda: 0.0),
         policy=RetryPolicy(attempts=1, first_attempts=1),
