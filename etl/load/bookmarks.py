@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from etl.load.statements import (
 )
 
 Key = tuple[SourceId, ThreadId]
+CREATED_AT = attrgetter("created_at")
 
 
 def lock(
@@ -57,9 +59,9 @@ def move(
     last = {(part.source_id, part.thread_id): part for part in increments}
     newest: dict[Key, Instant] = {}
     for part in increments:
-        for run in part.runs:
-            key = part.source_id, part.thread_id
-            newest[key] = max(newest.get(key, run.created_at), run.created_at)
+        if part.runs:
+            key, latest = (part.source_id, part.thread_id), max(map(CREATED_AT, part.runs))
+            newest[key] = max(newest.get(key, latest), latest)
     if not last:
         return
     marks = [part.bookmark for part in last.values()]

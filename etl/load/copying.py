@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+import psycopg
 import sqlalchemy as sa
+from psycopg.copy import LibpqWriter
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateTable
@@ -60,19 +62,37 @@ def copy_runs(connection: Connection, increments: Iterable[Increment]) -> int:
         for run in increment.runs
     }
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(COPY) as copy:
+    with driver.cursor() as cursor, cursor.copy(COPY, writer=_AtOnce(cursor)) as copy:
         for increment, run in rows.values():
             copy.write_row(_row(increment, run))
     return len(rows)
+
+
+class _AtOnce(LibpqWriter):
+    """Sends a batch in one piece: each piece waits for its turn among the workers."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        super().__init__(cursor)
+        self._parts: list[Any] = []
+
+    def write(self, data: Any) -> None:
+        """Keep some rows."""
+        self._parts.append(bytes(data))
+
+    def finish(self, exc: BaseException | None = None) -> None:
+        """Send what was kept, and end the COPY."""
+        if exc is None and self._parts:
+            super().write(b"".join(self._parts))
+        super().finish(exc)
 
 
 def _row(increment: Increment, run: Run) -> list[Any]:
     """One staged row, in the order of the staging table's columns."""
     row: list[Any] = [increment.source_id, *run, increment.read_at]
     if run.instructions is not None:
-        row[INSTRUCTIONS] = run.instructions.instructions_id
+        row[INSTRUCTIONS] = run.instructions.instructions_id.hex
     if run.tool_set is not None:
-        row[TOOL_SET] = run.tool_set.tool_set_id
+        row[TOOL_SET] = run.tool_set.tool_set_id.hex
     for place in ARRAYS:
         if row[place] is not None:
             row[place] = list(row[place])

@@ -1,7 +1,7 @@
 """The dictionaries of instructions and tool lists: each entry is written once."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
@@ -12,6 +12,7 @@ from etl.load.statements import ADD_INSTRUCTIONS, ADD_TOOLS
 MOST_REMEMBERED = 100_000
 
 
+Entry = TypeVar("Entry", Instructions, ToolSet)
 Key = tuple[str, UUID]
 """The table and the digest: a text may equal a tool list to the byte."""
 
@@ -22,15 +23,14 @@ class Dictionaries:
     def __init__(self) -> None:
         self._stored: set[Key] = set()
 
-    def add(self, connection: Connection, runs: Iterable[Run]) -> set[Key]:
+    def add(self, connection: Connection, runs: Sequence[Run]) -> set[Key]:
         """Write the entries that may be new; answer them for `remember`."""
         texts: dict[Key, Instructions] = {}
         tool_sets: dict[Key, ToolSet] = {}
-        for run in runs:
-            if run.instructions is not None:
-                texts["instructions", run.instructions.instructions_id] = run.instructions
-            if run.tool_set is not None:
-                tool_sets["tools", run.tool_set.tool_set_id] = run.tool_set
+        for entry in _distinct(run.instructions for run in runs):
+            texts["instructions", entry.instructions_id] = entry
+        for tool_set in _distinct(run.tool_set for run in runs):
+            tool_sets["tools", tool_set.tool_set_id] = tool_set
         new_texts = sorted(texts.keys() - self._stored)
         new_tool_sets = sorted(tool_sets.keys() - self._stored)
         _insert(connection, ADD_INSTRUCTIONS, [texts[key]._asdict() for key in new_texts])
@@ -43,6 +43,11 @@ class Dictionaries:
         if len(self._stored) + len(stored) > MOST_REMEMBERED:
             self._stored.clear()
         self._stored |= stored
+
+
+def _distinct(entries: Iterable[Entry | None]) -> Iterable[Entry]:
+    """Most runs share their entries: each object once, told apart without a look inside."""
+    return {id(entry): entry for entry in entries if entry is not None}.values()
 
 
 def _tool_rows(tool_set: ToolSet) -> list[dict[str, Any]]:

@@ -39,7 +39,8 @@ class Partitions:
     ) -> None:
         """Make the partitions that runs created at these instants need."""
         latest = now + DAY
-        months = {month_of(instant) for instant in created if instant <= latest}
+        days = {instant - instant % DAY for instant in created if instant <= latest}
+        months = {month_of(Instant(day)) for day in days}
         for month in sorted(months - self._known):
             if month >= FIRST_MONTH:
                 _create(connection, month)

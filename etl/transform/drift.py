@@ -1,7 +1,8 @@
 """What a run shows that the published schema does not know."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -71,15 +72,20 @@ Found = tuple[str, DriftKind, str]
 _closed_values = attrgetter(*KNOWN_VALUES)
 
 
-def drift_of(runs: Iterable[Run]) -> Iterator[Drift]:
-    """Name every unknown field, value and type that some runs show."""
+def drift_of(runs: Sequence[Run]) -> Iterator[Drift]:
+    """Name every unknown field, value and type that some runs show.
+
+    Runs of a page have nearly everything in common: what they share is looked at once.
+    """
+    values = {each: _drift_of_values(each) for each in set(map(_closed_values, runs))}
+    shared = {id(run.tool_set): run.tool_set for run in runs}
+    tool_sets = {key: _drift_of_tools(tool_set) for key, tool_set in shared.items()}
+    extras = {each: _drift_of_extra(each) for each in {run.extra for run in runs}}
+    if not any(map(any, (values.values(), tool_sets.values(), extras.values()))):
+        return
     for run in runs:
-        found = _drift_of_values(_closed_values(run))
-        if run.tool_set is not None:
-            found += _drift_of_tools(run.tool_set)
-        if run.extra is not None:
-            found += _remembered(run.extra, "")
-        for each in found:
+        found = values[_closed_values(run)], tool_sets[id(run.tool_set)], extras[run.extra]
+        for each in chain(*found):
             yield Drift(*each, run.run_id)
 
 
@@ -97,7 +103,9 @@ def _unknown_value(path: str, value: str) -> Found:
     return path, DriftKind.UNKNOWN_VALUE, value[:LONGEST_VALUE]
 
 
-def _drift_of_tools(tool_set: ToolSet) -> tuple[Found, ...]:
+def _drift_of_tools(tool_set: ToolSet | None) -> tuple[Found, ...]:
+    if tool_set is None:
+        return ()
     return tuple([found for tool in tool_set.tools for found in _drift_of_tool(tool)])
 
 
@@ -105,6 +113,10 @@ def _drift_of_tool(tool: Tool) -> tuple[Found, ...]:
     if tool.tool_type is not None and tool.tool_type not in KNOWN_TOOL_TYPES:
         return (_unknown_value("tools[].type", tool.tool_type),)
     return () if tool.settings is None else _remembered(tool.settings, "tools[].")
+
+
+def _drift_of_extra(extra: str | None) -> tuple[Found, ...]:
+    return () if extra is None else _remembered(extra, "")
 
 
 def _remembered(text: str, above: str) -> tuple[Found, ...]:

@@ -18,6 +18,7 @@ from etl.extract.budget import Budget
 from etl.extract.client import ApiKey, Client
 from etl.extract.openai import HEADERS, OpenAISource
 from etl.extract.retry import RetryPolicy
+from etl.extract.transports import ThreadTransports
 from etl.extract.untrusted import UntrustedSource
 from etl.load import threads
 from etl.load.database import connected, opened, parse_url
@@ -88,12 +89,12 @@ def http_source(
             raise StoppedError("the sync was asked to stop")
 
     key = settings.api_key(source)
-    workers = settings.config.sync.workers
-    limits = httpx.Limits(max_connections=workers, max_keepalive_connections=workers)
-    proxy = proxy_for(source.base_url)
-    with httpx.HTTPTransport(limits=limits, proxy=proxy) as transport:
+    trust, proxy = httpx.create_ssl_context(), proxy_for(source.base_url)
+    with ThreadTransports(
+        lambda: httpx.HTTPTransport(verify=trust, proxy=proxy)
+    ) as transports:
         client = Client(
-            transport,
+            transports,
             source.base_url,
             HEADERS,
             api_key=ApiKey(key) if key else None,
