@@ -2,22 +2,43 @@
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
+from etl.domain.published import PublishedRun
 from etl.domain.run import Instant, RunId, ThreadId
+
+
+class Texts(Protocol):
+    """The texts of a page's payloads, by their place."""
+
+    def __getitem__(self, place: int, /) -> bytes: ...
 
 
 class Payload(NamedTuple):
     """One JSON object as received, and what could be read of it at a glance.
 
-    `text` is what the server sent for it, byte for byte. `created_at` is in the
-    server's unit, whatever that is.
+    `source` is its text, or the texts of its page, for most are never asked for.
+    `created_at` is in the server's unit, whatever that is. `published` is the whole
+    of it, where it is just what the publisher describes.
     """
 
-    text: bytes
+    source: bytes | Texts
     run_id: RunId | None
     thread_id: ThreadId | None = None
     created_at: float | None = None
+    published: PublishedRun | None = None
+    place: int = 0
+
+    @property
+    def text(self) -> bytes:
+        """What the server sent for it, byte for byte."""
+        return self.source if isinstance(self.source, bytes) else self.source[self.place]
+
+    def as_text(self) -> Self:
+        """The same without `published`, which holds more than the text does."""
+        return type(self)(
+            self.source, self.run_id, self.thread_id, self.created_at, None, self.place
+        )
 
     @property
     def key(self) -> RunId | bytes:

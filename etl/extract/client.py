@@ -4,7 +4,7 @@ import ssl
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes, urlencode
@@ -25,7 +25,7 @@ OURS = {"Accept-Encoding": "gzip, deflate", "User-Agent": "runtide"}
 LONGEST_ANSWER_SECONDS = 600.0
 """A server that keeps dripping, and so never times out, is not listened to for longer."""
 
-ENCODING = b"content-encoding"
+ENCODING = "content-encoding"
 
 
 class ApiKey:
@@ -159,7 +159,7 @@ class Client:
         until = time.monotonic() + LONGEST_ANSWER_SECONDS
         parts = []
         with closing(self._transport.handle_request(request)) as response:
-            for part in response.iter_bytes():
+            for part in _parts(response):
                 parts.append(part)
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the answer does not end")
@@ -189,9 +189,21 @@ class _UnreachableError(AnswerError):
     """No connection could be made: the whole source is out of reach."""
 
 
+def _parts(response: httpx.Response) -> Iterable[bytes]:
+    """The answer as it comes in; unzipped where it is zipped, which takes longer."""
+    stream = response.stream
+    is_plain = ENCODING not in response.headers
+    return (
+        stream
+        if is_plain and isinstance(stream, httpx.SyncByteStream)
+        else (response.iter_bytes())
+    )
+
+
 def _read(response: httpx.Response, body: bytes) -> httpx.Response:
     """The response with its body, as if it had come unzipped."""
-    told = [each for each in response.headers.raw if each[0].lower() != ENCODING]
+    told = response.headers.copy()
+    told.pop(ENCODING, None)
     return httpx.Response(response.status_code, headers=told, content=body)
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from etl.domain.errors import ContractError
 from etl.domain.page import Payload
+from etl.domain.published import PublishedRun, is_plain
 from etl.domain.run import RunId, ThreadId
 from etl.extract.brackets import elements, members
 from etl.extract.salvage import salvage
@@ -27,6 +28,13 @@ class Peek(msgspec.Struct):
     created_at: Any = None
 
 
+class PublishedPage(msgspec.Struct):
+    """The same envelope, where all payloads are just what is published."""
+
+    data: list[PublishedRun]
+    has_more: Any = None
+
+
 class Glance(msgspec.Struct):
     """The same envelope, as far as paging looks into it."""
 
@@ -39,6 +47,7 @@ NO_INSTANT = 2**63
 """From here on a number is no instant, whatever its unit."""
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_published = msgspec.json.Decoder(PublishedPage).decode
 _decode_glance = msgspec.json.Decoder(Glance).decode
 _decode_peek = msgspec.json.Decoder(Peek).decode
 
@@ -57,12 +66,39 @@ def open_envelope(body: bytes) -> tuple[list[Payload], bool]:
     as a whole, it is cut at the runs that are whole, and at its brackets. Raises
     ContractError where it is no list answer at all.
     """
+    if is_plain(body):
+        try:
+            return _published(body)
+        except DAMAGE:
+            pass  # the body, or just one payload, is not what is published
     try:
         envelope = _decode_envelope(body)
         texts, has_more = list(map(bytes, envelope.data)), envelope.has_more
     except DAMAGE as error:
         texts, has_more = _take_apart(body, error)
     return list(map(_payload, texts, _peeks(body, texts))), has_more is True
+
+
+class _Texts:
+    """The texts of a page, cut out of its body when one is asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._texts: list[bytes] | None = None
+
+    def __getitem__(self, place: int) -> bytes:
+        if self._texts is None:
+            self._texts = list(map(bytes, _decode_envelope(self._body).data))
+        return self._texts[place]
+
+
+def _published(body: bytes) -> tuple[list[Payload], bool]:
+    page, texts = _decode_published(body), _Texts(body)
+    payloads = [
+        Payload(texts, RunId(run.id), ThreadId(run.thread_id), run.created_at, run, place)
+        for place, run in enumerate(page.data)
+    ]
+    return payloads, page.has_more is True
 
 
 def id_of(value: object) -> str | None:

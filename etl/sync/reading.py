@@ -161,7 +161,7 @@ class _Pass:
             read_at=self._read_at,
             runs=runs,
             rejects=tuple(entry for entry in entries if isinstance(entry, Reject)),
-            payloads=page.payloads,
+            payloads=tuple([payload.as_text() for payload in page.payloads]),
             bookmark=self.bookmark,
             completes=completes,
             walked=completes and self.walked,

@@ -11,12 +11,13 @@ from etl.sync.ports import Store, SyncedSource, Watcher
 from etl.sync.tally import Tally
 from etl.sync.triage import Triage
 from etl.sync.workers import (
+    Crew,
+    Idleness,
     Item,
     Outbox,
     ThreadMissing,
     Threads,
     WorkerEnded,
-    start_workers,
 )
 
 GRACE_SECONDS = 2.0
@@ -74,22 +75,23 @@ class _Sync:
     def work(self, watcher: Watcher) -> SyncReport:
         """Start the workers, drain what they find, and judge the outcome."""
         outbox = Outbox(self._stop)
-        workers = [
-            worker
+        crews = [
+            Crew(each.synced, each.threads, outbox, self._stop)
             for each in self._sources.values()
-            for worker in start_workers(each.synced, each.threads, outbox, self._stop)
         ]
         try:
-            self._drain(outbox, len(workers), watcher)
+            self._drain(outbox, crews, watcher)
         except BaseException:
             self._stop.set()
             raise
         finally:
-            self._leave(workers)
+            self._leave([worker for crew in crews for worker in crew.members])
         self._report.outcome = self._outcome()
         return self._report
 
-    def _drain(self, outbox: Outbox, working: int, watcher: Watcher) -> None:
+    def _drain(self, outbox: Outbox, crews: Sequence[Crew], watcher: Watcher) -> None:
+        idleness = Idleness()
+        working = sum(crew.grow() for crew in crews)
         while working:
             items = outbox.take()
             if self._stop.is_set() and not items:
@@ -99,6 +101,8 @@ class _Sync:
                     working -= 1
                     if item.error is not None:
                         raise item.error
+            if working and idleness.has_room():
+                working += sum(crew.grow() for crew in crews)
             self._take_in(items)
             watcher.progressed(self._report)
         if not self._stop.is_set():

@@ -19,6 +19,13 @@ from etl.sync.ports import SyncedSource
 
 MOST_PAGES_WAITING = 32
 MOST_RUNS_IN_A_BATCH = 2_000
+FIRST_WORKERS = 2
+
+BUSY = 0.75
+"""From this share of one processor on, more workers would only wait for each other."""
+
+SHORTEST_LOOK_SECONDS = 0.05
+
 GATHERING_SECONDS = 0.2
 """How long a batch may wait to be filled: few large transactions are quicker."""
 
@@ -105,22 +112,58 @@ class Threads:
             yield thread
 
 
-def start_workers(
-    synced: SyncedSource, threads: Threads, outbox: Outbox, stop: threading.Event
-) -> list[threading.Thread]:
-    """Start the workers of one source; each ends by putting a WorkerEnded."""
-    workers = [
-        threading.Thread(
-            target=_work,
-            args=(synced, threads, outbox, stop),
-            name=f"{synced.name}-{number}",
-            daemon=True,
-        )
-        for number in range(synced.workers)
-    ]
-    for worker in workers:
-        worker.start()
-    return workers
+class Crew:
+    """The workers of one source: few at first, and more while they leave time unused.
+
+    Workers that wait for a server cost nothing; workers that wait for the interpreter
+    cost time, and keep the loader from its turn.
+    """
+
+    def __init__(
+        self,
+        synced: SyncedSource,
+        threads: Threads,
+        outbox: Outbox,
+        stop: threading.Event,
+    ) -> None:
+        self._most = synced.workers
+        self._name = synced.name
+        self._arguments = synced, threads, outbox, stop
+        self.members: list[threading.Thread] = []
+
+    def grow(self) -> int:
+        """Start as many workers again; answer how many. Each ends with a WorkerEnded."""
+        size = min(self._most, 2 * len(self.members) or FIRST_WORKERS)
+        joining = [
+            threading.Thread(
+                target=_work,
+                args=self._arguments,
+                name=f"{self._name}-{number}",
+                daemon=True,
+            )
+            for number in range(len(self.members), size)
+        ]
+        for worker in joining:
+            worker.start()
+        self.members += joining
+        return len(joining)
+
+
+class Idleness:
+    """How busy the interpreter is: a second of its time is all that threads share."""
+
+    def __init__(self) -> None:
+        self._looked_at = time.monotonic()
+        self._spent = time.process_time()
+
+    def has_room(self) -> bool:
+        """Whether much of the time since the last look, if that is long, was not used."""
+        now, spent = time.monotonic(), time.process_time()
+        elapsed, used = now - self._looked_at, spent - self._spent
+        if elapsed < SHORTEST_LOOK_SECONDS:
+            return False
+        self._looked_at, self._spent = now, spent
+        return used / elapsed < BUSY
 
 
 def _work(

@@ -1,10 +1,10 @@
 """Payload to run: a function that cannot fail; what cannot become a run is a reject."""
 
 import json
-import re
 from typing import Any
 
 from etl.domain.page import Payload
+from etl.domain.published import is_plain
 from etl.domain.run import (
     Reject,
     RejectReason,
@@ -17,7 +17,7 @@ from etl.transform.fields import OBJECT_NAME, RUN_FIELDS
 from etl.transform.json_text import dump, load
 from etl.transform.kinds import TEXT
 from etl.transform.split import Columns, split
-from etl.transform.strict import flatten_strictly
+from etl.transform.strict import flatten_published, flatten_strictly
 
 
 class _UnusableError(Exception):
@@ -35,16 +35,11 @@ def flatten(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:
     Every value ends in a column, in a dictionary or in `extra`; a value of an
     unexpected type does both where it can be read at all.
     """
-    run = flatten_strictly(payload.text) if is_plain(payload.text) else None
+    if payload.published is not None:
+        run = flatten_published(payload.published)
+    else:
+        run = flatten_strictly(payload.text) if is_plain(payload.text) else None
     return run or flatten_leniently(payload, thread_id=thread_id)
-
-
-_find_escape = re.compile(rb"\\u(?:0000|[dD])").search
-
-
-def is_plain(text: bytes) -> bool:
-    """Whether a text surely escapes no NUL character and no surrogate."""
-    return _find_escape(text) is None
 
 
 def flatten_leniently(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from etl.domain.published import BIGINT, MOST_SECONDS
 from etl.domain.run import SECOND
 from etl.transform.json_text import dump, load
 
 Json = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict."""
 
-BIGINT = 2**63
 LAST_INSTANT = 253_402_300_800 * SECOND  # the year 10000, where datetime ends
-# A count of seconds is below this until the year 5138; larger numbers are
-# milliseconds, microseconds or nanoseconds (WIRE: myla, hal-9100, DashScope).
-MOST_SECONDS = 10**11
 
 
 @dataclass(frozen=True, slots=True)

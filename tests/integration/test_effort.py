@@ -69,7 +69,7 @@ def increments(memory: Memory, *, source_id: int = 1) -> Iterator[Increment]:
 
 
 @pytest.mark.parametrize(
-    ("unknown_fields", "most"), [(False, 50), (True, 80)], ids=["known", "unknown"]
+    ("unknown_fields", "most"), [(False, 45), (True, 95)], ids=["known", "unknown"]
 )
 def test_a_run_takes_so_many_calls_from_its_page_to_its_increment(
     *, unknown_fields: bool, most: int

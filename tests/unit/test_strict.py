@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl.domain.page import Payload
+from etl.domain.published import is_plain
 from etl.domain.run import Run
-from etl.transform.flatten import flatten_leniently, is_plain
+from etl.transform.flatten import flatten_leniently
 from etl.transform.strict import flatten_strictly
 from tests.unit.builders import (
     DATA,
