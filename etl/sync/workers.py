@@ -17,7 +17,7 @@ from etl.domain.errors import (
 from etl.domain.outcome import Failure
 from etl.sync.ports import SyncedSource
 
-MOST_PAGES_WAITING = 32
+MOST_PAGES_WAITING = 20
 MOST_RUNS_IN_A_BATCH = 2_000
 FIRST_WORKERS = 2
 

@@ -1,15 +1,22 @@
-"""The composition root: the only place that builds parts and closes them."""
+"""The composition root: the only place that builds parts and closes them.
 
-from etl.wiring.checks import Verified, repair, replay, verify, verify_again
-from etl.wiring.parts import (
-    database,
-    database_url,
-    embedded,
-    ready_database,
-    source_ids,
-    write_config,
-)
-from etl.wiring.syncs import Watch, run_backfill, run_sync
+A part is imported when it is first asked for: `status` needs no HTTP.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from etl.wiring.checks import Verified, repair, replay, verify, verify_again
+    from etl.wiring.parts import (
+        database,
+        database_url,
+        embedded,
+        ready_database,
+        source_ids,
+        write_config,
+    )
+    from etl.wiring.syncs import Watch, run_backfill, run_sync
 
 __all__ = [
     "Verified",
@@ -27,3 +34,13 @@ __all__ = [
     "verify_again",
     "write_config",
 ]
+
+_OF_CHECKS = {"Verified", "repair", "replay", "verify", "verify_again"}
+_OF_SYNCS = {"Watch", "run_backfill", "run_sync"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "checks" if name in _OF_CHECKS else "syncs" if name in _OF_SYNCS else "parts"
+    return getattr(import_module(f"{__name__}.{module}"), name)

@@ -21,7 +21,8 @@ from etl.load.store import Store
 from etl.sync import Source, check_threads, replay_rejects, verify_thread
 from etl.sync.verifying import Difference
 from etl.sync.workers import told
-from etl.wiring.parts import clock_from, http_source, ready_database, source_ids
+from etl.wiring.parts import ready_database, source_ids
+from etl.wiring.sources import clock_from, http_source
 from etl.wiring.syncs import Scope, Watch, in_ledger, run, with_keys
 
 Key = tuple[SourceId, ThreadId]

@@ -18,7 +18,8 @@ from etl.load import ledger, threads
 from etl.load.database import connected
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
-from etl.wiring.parts import clock_from, http_source, ready_database, source_ids
+from etl.wiring.parts import ready_database, source_ids
+from etl.wiring.sources import clock_from, http_source
 
 Watch = Callable[[int], AbstractContextManager[Watcher]]
 """Opens a watcher of so many threads, for as long as a sync lasts."""

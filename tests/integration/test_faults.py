@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 import etl.extract.client
-import etl.wiring.parts
+import etl.wiring.sources
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.extract import client
 from etl.extract.budget import Budget
@@ -47,7 +47,7 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         longest_seconds=0,
         longest_asked_seconds=0.05,
     )
-    monkeypatch.setattr(etl.wiring.parts, "RetryPolicy", lambda: hasty)
+    monkeypatch.setattr(etl.wiring.sources, "RetryPolicy", lambda: hasty)
 
 
 @pytest.fixture
@@ -377,7 +377,7 @@ def budgets(monkeypatch: pytest.MonkeyPatch) -> list[Budget]:
         made.append(Budget(*arguments, **named))
         return made[-1]
 
-    monkeypatch.setattr(etl.wiring.parts, "Budget", budget)
+    monkeypatch.setattr(etl.wiring.sources, "Budget", budget)
     return made
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Engine
 
-import etl.wiring.parts
+import etl.wiring.sources
 from etl.extract.retry import RetryPolicy
 from tests.integration.builders import comparable, query
 from tests.integration.look_alikes import (
@@ -57,7 +57,7 @@ def engine(swept_engine: Engine) -> Engine:
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries do not wait."""
     hasty = RetryPolicy(shortest_seconds=0, longest_seconds=0)
-    monkeypatch.setattr(etl.wiring.parts, "RetryPolicy", lambda: hasty)
+    monkeypatch.setattr(etl.wiring.sources, "RetryPolicy", lambda: hasty)
 
 
 def lacking(server: LookAlike, syncer: Syncer) -> dict[str, int]:

@@ -1,0 +1,71 @@
+"""One source of the settings: its client, its patience and the way to read it."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from etl.config import Settings, SourceConfig
+from etl.domain.errors import StoppedError
+from etl.domain.run import Instant
+from etl.extract.budget import Budget
+from etl.extract.client import ApiKey, Client
+from etl.extract.openai import HEADERS, OpenAISource
+from etl.extract.retry import RetryPolicy
+from etl.extract.transports import ThreadTransports
+from etl.extract.untrusted import UntrustedSource
+from etl.sync import Reader, Source, read_thread, read_untrusted_thread
+
+
+@contextmanager
+def http_source(
+    settings: Settings,
+    source: SourceConfig,
+    *,
+    now: Callable[[], Instant],
+    stop: threading.Event,
+) -> Iterator[tuple[Source, Reader]]:
+    """One source's client and the way to read it; its connections are closed in the end."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError("the sync was asked to stop")
+
+    key = settings.api_key(source)
+    trust, proxy = httpx.create_ssl_context(), proxy_for(source.base_url)
+    with ThreadTransports(
+        lambda: httpx.HTTPTransport(verify=trust, proxy=proxy)
+    ) as transports:
+        client = Client(
+            transports,
+            source.base_url,
+            HEADERS,
+            api_key=ApiKey(key) if key else None,
+            budget=Budget(source.requests_per_minute, sleep=sleep),
+            policy=RetryPolicy(),
+            now=now,
+            sleep=sleep,
+        )
+        trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
+        if source.trusted:
+            yield trusted, read_thread
+        else:
+            yield UntrustedSource(trusted), read_untrusted_thread
+
+
+def proxy_for(base_url: str) -> str | None:
+    """The proxy that the environment names for an address (HTTPS_PROXY, NO_PROXY …)."""
+    url = httpx.URL(base_url)
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    return proxies.get(url.scheme) or proxies.get("all")
+
+
+def clock_from(started_at: Instant) -> Callable[[], Instant]:
+    """A clock that shows the database's time, whatever this machine's says."""
+    began = time.monotonic_ns()
+    return lambda: Instant(started_at + (time.monotonic_ns() - began) // 1000)
