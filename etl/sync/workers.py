@@ -68,7 +68,10 @@ class Outbox:
                     raise StoppedError("the sync was asked to stop") from None
 
     def take(self) -> list[Item]:
-        """Wait for one item, then gather what comes, up to one batch or for a moment."""
+        """Wait for one item, then gather what comes, up to one batch or for a moment.
+
+        What is no increment is told at once.
+        """
         try:
             items = [self._items.get(timeout=PATIENCE_SECONDS)]
         except queue.Empty:
@@ -76,6 +79,8 @@ class Outbox:
         weight = _weight(items[0])
         until = time.monotonic() + GATHERING_SECONDS
         while weight < MOST_RUNS_IN_A_BATCH and not self._stop.is_set():
+            if not isinstance(items[-1], Increment):
+                until = 0.0
             try:
                 items.append(self._items.get(timeout=max(0.0, until - time.monotonic())))
             except queue.Empty:

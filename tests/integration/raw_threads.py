@@ -74,11 +74,22 @@ class RawThreads:
             return an_answer({"error": error}, status=404)
         if request.run_id is not None:
             return an_answer(runs[request.run_id])
-        ids = list(runs)
-        first = ids.index(request.query["after"]) + 1 if "after" in request.query else 0
+        texts = list(runs.values())
+        first = (
+            place_of(request.query["after"], runs) + 1 if "after" in request.query else 0
+        )
         last = first + int(request.query["limit"])
-        texts = [runs[run_id] for run_id in ids[first:last]]
-        return an_answer(a_list(texts, has_more=last < len(ids)))
+        return an_answer(a_list(texts[first:last], has_more=last < len(texts)))
+
+
+def place_of(cursor: str, runs: dict[str, bytes]) -> int:
+    """Where a run stands: a payload may tell another id than it was put in with."""
+    told = f'"id": {json.dumps(cursor)}'.encode()
+    return next(
+        place
+        for place, (run_id, text) in enumerate(runs.items())
+        if run_id == cursor or told in text
+    )
 
 
 def a_list(texts: Sequence[bytes], *, has_more: bool = False) -> bytes:

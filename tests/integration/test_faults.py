@@ -309,7 +309,7 @@ def assert_a_fault_that_stays_is_its_threads_own(
     first_page = {run["id"] for run in server.threads[VICTIM][:100]}
     assert first_page <= syncer.payloads().keys()
     assert report.retries >= attempts - 1
-    assert attempts > 1 or not report.retries
+    assert attempts > 1 or report.retries <= 1  # of a connection that was closed
 
     server.faults.clear()
     assert syncer.sync().outcome is Outcome.SUCCEEDED
