@@ -4,10 +4,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
-from etl.domain.batch import Batch, Committed, Increment, SourceId, TrackedThread
+from etl.domain.batch import (
+    Batch,
+    Committed,
+    Increment,
+    PassFailure,
+    SourceId,
+    TrackedThread,
+)
 from etl.domain.bookmark import Bookmark
 from etl.domain.errors import (
     ContractError,
@@ -26,7 +34,14 @@ from etl.domain.run import Instant, RunId, ThreadId
 from etl.sync import Source, SyncedSource, sync, workers
 from etl.sync.reading import read_thread
 from etl.sync.triage import ENOUGH_MISSING
-from etl.sync.workers import MOST_RUNS_IN_A_BATCH, Outbox, WorkerEnded
+from etl.sync.workers import (
+    MOST_RUNS_IN_A_BATCH,
+    Crew,
+    Idleness,
+    Outbox,
+    Threads,
+    WorkerEnded,
+)
 from tests.unit.builders import (
     SOURCE,
     THREAD,
@@ -621,6 +636,15 @@ def test_empty_pages_fill_a_batch_too(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [len(outbox.take()) for _ in range(2)] == [3, 2]
 
 
+def test_what_is_no_page_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "GATHERING_SECONDS", 3600)
+    outbox = Outbox(threading.Event())
+    outbox.put(an_increment(1))
+    outbox.put(PassFailure(source_id=SOURCE, thread_id=THREAD, message="no"))
+
+    assert len(outbox.take()) == 2
+
+
 def test_the_end_of_a_worker_waits_in_line() -> None:
     outbox = Outbox(threading.Event())
     outbox.put(an_increment(1))
@@ -635,3 +659,35 @@ def test_a_failure_of_a_source_names_no_thread() -> None:
     outbox.put(failure)
 
     assert outbox.take() == [failure]
+
+
+# Workers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, [1, 1]), (5, [2, 4, 5, 5])])
+def test_a_crew_doubles_up_to_what_is_allowed(most: int, sizes: list[int]) -> None:
+    stop = threading.Event()
+    stop.set()
+    synced_source = a_source({}, workers=most)
+    crew = Crew(synced_source, Threads(synced_source.threads), Outbox(stop), stop)
+
+    grown = []
+    for _ in sizes:
+        crew.grow()
+        grown.append(len(crew.members))
+
+    assert grown == sizes
+
+
+def test_there_is_room_for_more_while_the_process_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, spent = iter([0.0, 0.01, 1.0, 2.0]), iter([0.0, 0.0, 0.5, 1.4])
+    clock = SimpleNamespace(monotonic=lambda: next(now), process_time=lambda: next(spent))
+    monkeypatch.setattr(workers, "time", clock)
+
+    idleness = Idleness()
+
+    assert not idleness.has_room()  # too soon to tell
+    assert idleness.has_room()
+    assert not idleness.has_room()
