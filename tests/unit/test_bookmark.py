@@ -155,6 +155,16 @@ def test_in_the_first_second_of_a_thread_there_is_nothing_to_begin_from() -> Non
     assert advanced(settled(1), settled(2)).overlap_from is None
 
 
+def test_fractions_of_a_second_are_no_later_second() -> None:
+    fractions = [
+        a_run(f"run_{number}", created_at=CREATED_SECONDS + number / 4)
+        for number in (1, 2, 3, 5)
+    ]
+
+    assert advanced(*fractions[:3]).overlap_from is None
+    assert advanced(*fractions).overlap_from == "run_3"
+
+
 def test_rewound_it_stands_before_its_last_second_and_watches_on() -> None:
     bookmark = a_bookmark("run_4", at=1, overlap_from="run_2", watched=("run_1",))
 
