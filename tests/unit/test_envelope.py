@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 
 from etl.domain.errors import ContractError
 from etl.extract.envelope import open_envelope
-from tests.unit.builders import DATA, Json, a_payload, an_answer, any_json, text_of
+from tests.unit.builders import (
+    DATA,
+    Json,
+    a_payload,
+    a_plain_payload,
+    an_answer,
+    any_json,
+    text_of,
+)
 
 GOOD = text_of(a_payload("run_good"))
 
@@ -101,6 +109,21 @@ def test_the_last_of_two_equal_keys_counts_damaged_or_not() -> None:
     assert peeks_of(an_answer(twice))[0][0] == "run_2"
     assert peeks_of(an_answer(twice, b'{"x":NaN}'))[0][0] == "run_2"
     assert peeks_of(an_answer(b'{"id":"run_1","x":NaN,"id":"run_2"}'))[0][0] == "run_2"
+
+
+def test_what_is_just_as_published_is_decoded_with_its_page() -> None:
+    payloads, _ = open_envelope(an_answer(a_plain_payload(), a_plain_payload("run_2")))
+
+    assert [each.published.id for each in payloads if each.published] == ["run_1", "run_2"]
+
+
+@pytest.mark.parametrize("model", ["a\0b", "\ud800"], ids=["nul", "surrogate"])
+def test_a_page_with_text_that_postgres_cannot_store_is_not_taken_as_published(
+    model: str,
+) -> None:
+    payloads, _ = open_envelope(an_answer(a_plain_payload(), a_plain_payload(model=model)))
+
+    assert [each.published for each in payloads] == [None, None]
 
 
 def test_an_envelope_needs_no_more_than_its_data() -> None:
