@@ -192,12 +192,9 @@ class _UnreachableError(AnswerError):
 def _parts(response: httpx.Response) -> Iterable[bytes]:
     """The answer as it comes in; unzipped where it is zipped, which takes longer."""
     stream = response.stream
-    is_plain = ENCODING not in response.headers
-    return (
-        stream
-        if is_plain and isinstance(stream, httpx.SyncByteStream)
-        else (response.iter_bytes())
-    )
+    if ENCODING in response.headers or not isinstance(stream, httpx.SyncByteStream):
+        return response.iter_bytes()
+    return stream
 
 
 def _read(response: httpx.Response, body: bytes) -> httpx.Response:

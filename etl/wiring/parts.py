@@ -1,4 +1,4 @@
-"""The database, built from the settings and closed again."""
+"""The database, built from the settings and closed again; the settings' file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
