@@ -9,6 +9,7 @@ SyncError                    catch only at an entry point
 ├── ContractError            the server broke its own rules; end this pass
 ├── StoppedError             somebody asked to stop; end quietly
 ├── SourceUnavailableError   end this source
+├── HeldError                another sync works on this; ask again later
 ├── DatabaseError            the database cannot be used; end the sync
 │   └── SchemaError          the schema is missing, older or newer than the program
 └── ConfigError              a person must act
@@ -51,6 +52,10 @@ class StoppedError(SyncError):
 
 class SourceUnavailableError(SyncError):
     """Nothing more can be had from this source in this sync."""
+
+
+class HeldError(SyncError):
+    """Another sync works on the same source; the same call works when it has ended."""
 
 
 class DatabaseError(SyncError):

@@ -12,8 +12,6 @@ from etl.domain.run import DAY, SECOND, Instant
 FIRST_MONTH = date(2022, 1, 1)
 """Before this no real run can have been created."""
 
-LOCK = 0x72756E73  # "runs"
-
 Month = date
 """The first day of a month."""
 
@@ -48,43 +46,23 @@ class Partitions:
 
 
 def _create(connection: Connection, month: Month) -> None:
-    """Make one partition in a transaction of its own.
+    """Make one partition in a transaction of its own; the migrations know how.
 
     A long query can hold the default partition; then the month's rows go there
     for now, and are taken over when the partition is made in a later sync.
     """
+    if _exists(connection, month):
+        return
     try:
         with connection.begin():
             connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-            if not _exists(connection, month):
-                for statement in _statements(month):
-                    connection.execute(sa.text(statement))
+            connection.execute(sa.select(sa.func.run_sync.make_month(month)))
     except sa.exc.OperationalError as error:
         if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
             raise
 
 
-def _name(month: Month) -> str:
-    return f"run_history.runs_{month:%Y_%m}"
-
-
 def _exists(connection: Connection, month: Month) -> bool:
-    found = connection.scalar(sa.select(sa.func.to_regclass(_name(month))))
-    return found is not None
-
-
-def _statements(month: Month) -> list[str]:
-    name = _name(month)
-    end = date(month.year + month.month // 12, month.month % 12 + 1, 1)
-    low, high = f"'{month} 00:00+00'", f"'{end} 00:00+00'"
-    rest = "run_history.runs_default"
-    span = f"created_at >= {low} AND created_at < {high}"
-    moved = f"DELETE FROM {rest} WHERE {span} RETURNING *"  # noqa: S608
-    bounds = f"FOR VALUES FROM ({low}) TO ({high})"
-    return [
-        f"CREATE TABLE {name} (LIKE run_history.runs INCLUDING ALL)",
-        f"COMMENT ON TABLE {name} IS 'Runs created in {month:%Y-%m} (UTC).'",
-        f"WITH moved AS ({moved}) INSERT INTO {name} SELECT * FROM moved",  # noqa: S608
-        f"ALTER TABLE run_history.runs ATTACH PARTITION {name} {bounds}",
-    ]
+    name = f"run_history.runs_{month:%Y_%m}"
+    with connection.begin():
+        return connection.scalar(sa.select(sa.func.to_regclass(name))) is not None

@@ -12,7 +12,7 @@ from etl.load.database import OLDEST_SERVER
 from etl.load.tables import HISTORY, SYNC
 
 SCHEMAS = (HISTORY, SYNC)
-PARKED = tuple(f"{name}_parked" for name in SCHEMAS)
+PARKED = (*(f"{name}_parked" for name in SCHEMAS), "run_sync_0004_parked")
 """Where the migrations set rows aside on the way down."""
 
 PACKAGE = Path(etl.__file__).parent

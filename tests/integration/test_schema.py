@@ -80,6 +80,16 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
         " source_id, 'a.b', 'unknown_field', '', 'run_old', now(), now(), 1"
         " FROM run_sync.sources",
     )
+    execute(
+        engine,
+        "INSERT INTO run_sync.erasures SELECT source_id, gen_random_uuid(), now(), 3, 1"
+        " FROM run_sync.sources",
+    )
+    execute(
+        engine,
+        "UPDATE run_sync.syncs SET source_ids = '{1}', holder = 'a process',"
+        " threads_due = 7, database_bytes = 8",
+    )
     held = rows(engine)
     assert all(held.values()), held
     assert {

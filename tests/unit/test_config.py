@@ -60,7 +60,7 @@ def test_an_empty_file_is_all_defaults(tmp_path: Files) -> None:
 def test_the_shipped_file_tells_the_defaults() -> None:
     config = read_settings(SHIPPED, {}).config
 
-    assert config == Config(sources=config.sources)
+    assert config == Config(sources=config.sources, schedule=ScheduleConfig())
     assert config.sources == (
         SourceConfig(
             name="openai",
@@ -104,6 +104,47 @@ def test_every_key_can_be_told(tmp_path: Files) -> None:
         ),
         sync=SyncConfig(workers=256, page_size=1),
         schedule=ScheduleConfig(cron="*/5 0-6 * * mon", timezone="Europe/Berlin"),
+    )
+
+
+def test_there_may_be_several_entries_of_the_schedule(tmp_path: Files) -> None:
+    text = (
+        SOURCE
+        + """
+        [[schedule]]
+        cron = "0 3 * * *"
+        [[schedule]]
+        cron = "*/10 * * * *"
+        source = "openai"
+        jitter = "90s"
+        on_start = true
+    """
+    )
+
+    assert settings_of(tmp_path, text).schedule == (
+        ScheduleConfig(cron="0 3 * * *"),
+        ScheduleConfig(cron="*/10 * * * *", source="openai", jitter="90s", on_start=True),
+    )
+
+
+def test_without_a_schedule_nothing_is_promised(tmp_path: Files) -> None:
+    settings = settings_of(tmp_path, "")
+
+    assert settings.promised == ()
+    assert settings.schedule == (ScheduleConfig(cron="0 2 * * *", timezone="UTC"),)
+
+
+def test_a_file_that_everybody_may_write_is_refused(tmp_path: Files) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    path.chmod(0o666)
+
+    with pytest.raises(ConfigError) as caught:
+        read_settings(path, {})
+
+    assert str(caught.value) == (
+        f"{path} can be written by every user of this machine, and it names addresses"
+        f" and commands; run `chmod o-w {path}`."
     )
 
 
@@ -275,10 +316,12 @@ def test_what_is_not_toml_is_refused_with_its_place(
     assert refusal(tmp_path, text).startswith(f" is not TOML: {said}")
 
 
-KNOWN_IN_SOURCES = "name, base_url, kind, api_key_env, requests_per_minute, trusted"
+KNOWN_IN_SOURCES = (
+    "name, base_url, kind, api_key_env, requests_per_minute, trusted, privacy"
+)
 AN_ADDRESS = "an address that begins with https:// or http://, without user or query"
 A_NAME = "1 to 64 letters, digits, dots, dashes or underscores"
-A_VARIABLE = "the name of an environment variable, never the key itself"
+A_VARIABLE = "the name of an environment variable, never the secret itself"
 A_ZONE = "a name of the time zone database such as Europe/Berlin"
 FIVE_FIELDS = "five fields: minute, hour, day of month, month, day of week"
 HIDDEN = "not shown, it may be a secret"
@@ -290,7 +333,10 @@ HIDDEN = "not shown, it may be a secret"
         # unknown keys
         (
             "x = 1",
-            "x is not a key of runtide; known are database, sources, sync, schedule.",
+            (
+                "x is not a key of runtide; known are database, sources, sync, schedule,"
+                " metrics, alerts."
+            ),
         ),
         ("[databas]", "databas is not a key of runtide; did you mean database?"),
         (
@@ -299,7 +345,10 @@ HIDDEN = "not shown, it may be a secret"
         ),
         (
             "[schedule]\nx = 1",
-            "schedule.x is not a key of runtide; known are cron, timezone.",
+            (
+                "schedule.x is not a key of runtide; known are cron, timezone, source,"
+                " jitter, on_start, overdue_after."
+            ),
         ),
         (
             a_source(api_key=f'"{SECRET}"'),
@@ -314,7 +363,13 @@ HIDDEN = "not shown, it may be a secret"
         (SOURCE + '[[sources]]\nname = "a"', "sources[1] has no base_url; add it."),
         # wrong kinds of values
         ("database = 5", "database is 5, expected a table."),
-        ("schedule = []", "schedule is a list, expected a table."),
+        (
+            "schedule = 5",
+            (
+                "schedule is 5, expected a table, or a list of tables, each under"
+                " [[schedule]]."
+            ),
+        ),
         ("sources = 5", "sources is 5, expected a list of tables, each under [[sources]]."),
         ("[sync]\nworkers = true", "sync.workers is True, expected a whole number."),
         ('[sync]\nworkers = "8"', "sync.workers is '8', expected a whole number."),
@@ -379,7 +434,77 @@ HIDDEN = "not shown, it may be a secret"
                 " a host and perhaps a port (Port out of range 0-65535)."
             ),
         ),
+        # privacy
+        (
+            SOURCE + '[sources.privacy]\ninstructions = "hide"',
+            "sources[0].privacy.instructions is 'hide', expected keep or hash or omit.",
+        ),
+        (
+            SOURCE + "[sources.privacy]\nmetadata_keys = { mail = 5 }",
+            "sources[0].privacy.metadata_keys.mail is 5, expected a text in quotes.",
+        ),
+        (
+            SOURCE + '[sources.privacy]\nmetadata_keys = { mail = "no", a = "keep" }',
+            (
+                "sources[0].privacy.metadata_keys.mail is 'no', expected keep or hash or"
+                " omit."
+            ),
+        ),
+        (
+            SOURCE + '[sources.privacy]\nerrors = "omit"',
+            (
+                "sources[0].privacy.errors is not a key of runtide; did you mean"
+                " error_messages?"
+            ),
+        ),
+        (
+            SOURCE + f'[sources.privacy]\nhash_key_env = "{SECRET}"',
+            f"sources[0].privacy.hash_key_env is {HIDDEN}, expected {A_VARIABLE}.",
+        ),
+        (
+            SOURCE + '[sources.privacy]\ntools = "hash"',
+            (
+                "source 'openai' hashes parts of its payloads, and its privacy has no"
+                " hash_key_env; name the environment variable that holds the key."
+            ),
+        ),
+        # metrics and alerts
+        (
+            '[metrics]\naddress = "9464"',
+            "metrics.address is '9464', expected a host and a port such as 127.0.0.1:9464.",
+        ),
+        (
+            '[[alerts]]\non = ["late"]',
+            "alerts[0].on[0] is 'late', expected failed or overdue or recovered.",
+        ),
+        (
+            "[[alerts]]",
+            "alerts[0] needs either a command or a url_env, and not both.",
+        ),
+        (
+            '[[alerts]]\ncommand = "mail"',
+            "alerts[0].command is 'mail', expected a list of texts.",
+        ),
+        (
+            f'[[alerts]]\nurl_env = "https://hooks/{SECRET}"',
+            f"alerts[0].url_env is {HIDDEN}, expected {A_VARIABLE}.",
+        ),
         # times
+        (
+            '[schedule]\njitter = "5 minutes"',
+            (
+                "schedule.jitter is '5 minutes', expected a number of seconds, minutes,"
+                " hours, days or weeks such as 90s, 5m or 12h."
+            ),
+        ),
+        (
+            SOURCE + '[[schedule]]\n[[schedule]]\nsource = "other"',
+            "schedule[1].source is 'other', but the sources are openai.",
+        ),
+        (
+            '[schedule]\ncron = "0 0 30 2 *"',
+            (f"schedule.cron is '0 0 30 2 *', expected {FIVE_FIELDS} (bad day-of-month)."),
+        ),
         (
             '[schedule]\ntimezone = "Nowhere/City"',
             f"schedule.timezone is 'Nowhere/City', expected {A_ZONE}.",
@@ -391,18 +516,11 @@ HIDDEN = "not shown, it may be a secret"
         ),
         (
             '[schedule]\ncron = "daily"',
-            (
-                f"schedule.cron is 'daily', expected {FIVE_FIELDS}"
-                " (Wrong number of fields; got 1, expected 5)."
-            ),
+            (f"schedule.cron is 'daily', expected {FIVE_FIELDS} (there are 1)."),
         ),
         (
             '[schedule]\ncron = "0 99 * * *"',
-            (
-                f"schedule.cron is '0 99 * * *', expected {FIVE_FIELDS}"
-                " (Error validating expression '99': the last value (99) is higher than"
-                " the maximum value (23))."
-            ),
+            (f"schedule.cron is '0 99 * * *', expected {FIVE_FIELDS} (bad hour)."),
         ),
         # what may hold a secret
         ("[database]\nurl = 5", "database.url is 5, expected a text in quotes."),

@@ -2,12 +2,13 @@
 
 from etl.load.tables.columns import HISTORY, SYNC, metadata
 from etl.load.tables.history import instructions, runs, tools
-from etl.load.tables.sync import drift, rejects, sources, syncs, threads
+from etl.load.tables.sync import drift, erasures, rejects, sources, syncs, threads
 
 __all__ = [
     "HISTORY",
     "SYNC",
     "drift",
+    "erasures",
     "instructions",
     "metadata",
     "rejects",

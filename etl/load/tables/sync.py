@@ -118,6 +118,14 @@ syncs = Table(
     count("runs_unchanged", "Runs whose row was already right."),
     count("rejects", "Payloads quarantined."),
     column("error", Text, "Why it failed, in a sentence."),
+    column(
+        "source_ids",
+        ARRAY(SmallInteger),
+        "The sources it holds: no other sync reads them meanwhile.",
+    ),
+    column("holder", Text, "The process it runs in, and where."),
+    column("threads_due", BigInteger, "Threads it has before it."),
+    column("database_bytes", BigInteger, "Size of the whole database when the sync ended."),
     schema=SYNC,
     comment="The ledger: one row per sync.",
 )
@@ -165,4 +173,21 @@ drift = Table(
     count("times_seen", "How often a run was read that shows it."),
     schema=SYNC,
     comment="Fields, values and types that the schema does not know.",
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    source_id("The source the thread was read from.", primary_key=True),
+    column(
+        "thread_digest",
+        Uuid,
+        "Digest of the thread's id, which is itself forgotten.",
+        primary_key=True,
+    ),
+    instant("erased_at", "When the thread was last erased.", nullable=False),
+    count("runs", "Runs that were erased."),
+    count("rejects", "Quarantined payloads that were erased."),
+    schema=SYNC,
+    comment="Threads that were forgotten: that they were, and when.",
 )

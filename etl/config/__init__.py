@@ -1,0 +1,34 @@
+"""The configuration: `config.toml` and the environment, read once, checked whole."""
+
+from etl.config.reading import FILE_NAME, read_settings
+from etl.config.sections import (
+    EMBEDDED,
+    AlertConfig,
+    Config,
+    DatabaseConfig,
+    Event,
+    MetricsConfig,
+    PrivacyConfig,
+    ScheduleConfig,
+    SourceConfig,
+    SyncConfig,
+    Treatment,
+)
+from etl.config.settings import Settings
+
+__all__ = [
+    "EMBEDDED",
+    "FILE_NAME",
+    "AlertConfig",
+    "Config",
+    "DatabaseConfig",
+    "Event",
+    "MetricsConfig",
+    "PrivacyConfig",
+    "ScheduleConfig",
+    "Settings",
+    "SourceConfig",
+    "SyncConfig",
+    "Treatment",
+    "read_settings",
+]

@@ -1,0 +1,105 @@
+"""What types cannot say about a configuration."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+
+from etl.config.sections import AlertConfig, Config, ScheduleConfig, SourceConfig
+from etl.domain.errors import ConfigError
+
+CRON_FIELDS = 5
+SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def check(path: Path, config: Config) -> None:
+    """Raise ConfigError where the parts of a configuration do not fit together."""
+    names = [source.name for source in config.sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{path}: two sources are named {name!r}; rename one.")
+    for source in config.sources:
+        _check_address(path, source)
+        _check_privacy(path, source)
+    entries = config.schedule
+    for place, entry in _placed(entries):
+        _check_entry(path, place, entry, names)
+    for number, alert in enumerate(config.alerts):
+        _check_alert(path, f"alerts[{number}]", alert)
+
+
+def _placed(
+    entries: ScheduleConfig | tuple[ScheduleConfig, ...] | None,
+) -> list[tuple[str, ScheduleConfig]]:
+    """Each entry of the schedule with the name of its place."""
+    if isinstance(entries, tuple):
+        return [(f"schedule[{number}]", each) for number, each in enumerate(entries)]
+    return [] if entries is None else [("schedule", entries)]
+
+
+def _check_address(path: Path, source: SourceConfig) -> None:
+    try:
+        urlsplit(source.base_url).port  # noqa: B018  # asked for its ValueError
+    except ValueError as error:
+        raise ConfigError(
+            f"{path}: the base_url of source {source.name!r} is {source.base_url!r},"
+            f" expected a host and perhaps a port ({error})."
+        ) from error
+
+
+def _check_privacy(path: Path, source: SourceConfig) -> None:
+    privacy = source.privacy
+    if "hash" in privacy.treatments and privacy.hash_key_env is None:
+        raise ConfigError(
+            f"{path}: source {source.name!r} hashes parts of its payloads, and its"
+            " privacy has no hash_key_env; name the environment variable that holds"
+            " the key."
+        )
+
+
+def _check_entry(path: Path, place: str, entry: ScheduleConfig, names: list[str]) -> None:
+    _check_zone(path, place, entry.timezone)
+    _check_cron(path, place, entry.cron)
+    if entry.source is not None and entry.source not in names:
+        known = ", ".join(names) or "none"
+        raise ConfigError(
+            f"{path}: {place}.source is {entry.source!r}, but the sources are {known}."
+        )
+
+
+def _check_zone(path: Path, place: str, name: str) -> None:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"{path}: {place}.timezone is {name!r}, expected a name of the time zone"
+            " database such as Europe/Berlin."
+        ) from error
+
+
+def _check_cron(path: Path, place: str, expression: str) -> None:
+    if flaw := _cron_flaw(expression):
+        raise ConfigError(
+            f"{path}: {place}.cron is {expression!r}, expected five fields: minute,"
+            f" hour, day of month, month, day of week ({flaw})."
+        )
+
+
+def _cron_flaw(expression: str) -> str | None:
+    fields = len(expression.split())
+    if fields != CRON_FIELDS:
+        return f"there are {fields}"
+    try:
+        CronSim(expression, SOME_DAY)
+    except CronSimError as error:
+        return str(error).lower()
+    return None
+
+
+def _check_alert(path: Path, place: str, alert: AlertConfig) -> None:
+    if bool(alert.command) == (alert.url_env is not None):
+        raise ConfigError(
+            f"{path}: {place} needs either a command or a url_env, and not both."
+        )

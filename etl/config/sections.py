@@ -1,0 +1,126 @@
+"""The sections of `config.toml`, with their defaults and bounds."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+EMBEDDED = "embedded"
+
+Kind = Literal["openai"]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
+Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
+Span = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[smhdw]\Z")]
+Treatment = Literal["keep", "hash", "omit"]
+Event = Literal["failed", "overdue", "recovered"]
+
+SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+
+
+def span(text: str) -> timedelta:
+    """A span such as 90s, 5m, 12h, 30d or 4w as a duration."""
+    return timedelta(seconds=int(text[:-1]) * SECONDS[text[-1]])
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file."""
+
+
+class DatabaseConfig(_Section, frozen=True):
+    """Where the tables are: `embedded`, or a Postgres URL."""
+
+    url: str = EMBEDDED
+    data_dir: str = ".runtide/postgres"
+
+
+class PrivacyConfig(_Section, frozen=True):
+    """What of a source's payloads is kept, hashed with a key, or left out.
+
+    `metadata` is for every key that `metadata_keys` does not name.
+    """
+
+    instructions: Treatment = "keep"
+    tools: Treatment = "keep"
+    tool_call_arguments: Treatment = "keep"
+    error_messages: Treatment = "keep"
+    unknown_fields: Treatment = "keep"
+    metadata: Treatment = "keep"
+    metadata_keys: dict[str, Treatment] = msgspec.field(default_factory=dict)
+    hash_key_env: Variable | None = None
+
+    @property
+    def treatments(self) -> set[Treatment]:
+        """Every treatment that is asked for anywhere."""
+        return {
+            self.instructions,
+            self.tools,
+            self.tool_call_arguments,
+            self.error_messages,
+            self.unknown_fields,
+            self.metadata,
+            *self.metadata_keys.values(),
+        }
+
+
+class SourceConfig(_Section, frozen=True):
+    """One server that is asked for runs."""
+
+    name: Name
+    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s/@?\0]+(/[^\s@?\0]*)?\Z")]
+    kind: Kind = "openai"
+    api_key_env: Variable | None = None
+    requests_per_minute: Annotated[int, Meta(ge=1, le=10_000_000)] = 900
+    trusted: bool = True
+    privacy: PrivacyConfig = PrivacyConfig()
+
+
+class SyncConfig(_Section, frozen=True):
+    """How a sync works; each source has its own workers."""
+
+    workers: Annotated[int, Meta(ge=1, le=256)] = 8
+    page_size: Annotated[int, Meta(ge=1, le=100)] = 100
+    full_walk_every: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]$")] | None = None
+    keep_ledger: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]$")] = "365d"
+
+    @property
+    def full_walk(self) -> timedelta | None:
+        """How often every thread is read from its start; None is never."""
+        return None if self.full_walk_every is None else span(self.full_walk_every)
+
+
+class ScheduleConfig(_Section, frozen=True):
+    """When a scheduled sync begins, of all sources or of one."""
+
+    cron: str = "0 2 * * *"
+    timezone: str = "UTC"
+    source: Name | None = None
+    jitter: Span | None = None
+    on_start: bool = False
+    overdue_after: Span = "1h"
+
+
+class MetricsConfig(_Section, frozen=True):
+    """Where figures for Prometheus go: an address to ask, a file to collect."""
+
+    address: Annotated[str, Meta(pattern=r"^[^\s:]+:[0-9]{1,5}\Z")] | None = None
+    file: str | None = None
+
+
+class AlertConfig(_Section, frozen=True):
+    """Who is told of what: a command, or the webhook whose URL a variable holds."""
+
+    on: tuple[Event, ...] = ("failed", "overdue", "recovered")
+    command: tuple[str, ...] = ()
+    url_env: Variable | None = None
+
+
+class Config(_Section, frozen=True):
+    """The whole file, with the environment's word over it."""
+
+    database: DatabaseConfig = DatabaseConfig()
+    sources: tuple[SourceConfig, ...] = ()
+    sync: SyncConfig = SyncConfig()
+    schedule: ScheduleConfig | tuple[ScheduleConfig, ...] | None = None
+    metrics: MetricsConfig = MetricsConfig()
+    alerts: tuple[AlertConfig, ...] = ()

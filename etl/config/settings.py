@@ -1,0 +1,103 @@
+"""The configuration together with the file it was read from and the environment."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from etl.config.sections import (
+    AlertConfig,
+    Config,
+    ScheduleConfig,
+    SourceConfig,
+)
+from etl.domain.errors import ConfigError
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The configuration, the file it was read from, and the environment."""
+
+    path: Path
+    config: Config
+    environment: Mapping[str, str]
+
+    @property
+    def database_url(self) -> str:
+        """The database's URL, or `embedded`."""
+        return self.environment.get("RUNTIDE_DATABASE_URL") or self.config.database.url
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the embedded server keeps its files."""
+        return (self.path.parent / self.config.database.data_dir).absolute()
+
+    @property
+    def promised(self) -> tuple[ScheduleConfig, ...]:
+        """The entries of the schedule; none where the file has no such section."""
+        told = self.config.schedule
+        if told is None:
+            return ()
+        return told if isinstance(told, tuple) else (told,)
+
+    @property
+    def schedule(self) -> tuple[ScheduleConfig, ...]:
+        """What a scheduler goes by: every night at two (UTC), unless told otherwise."""
+        return self.promised or (ScheduleConfig(),)
+
+    def sources(self, name: str | None = None) -> tuple[SourceConfig, ...]:
+        """All sources, or the one of this name; raises ConfigError where there is none."""
+        sources = self.config.sources
+        if not sources:
+            raise ConfigError(f"{self.path} names no [[sources]]; add one to it.")
+        if name is None:
+            return sources
+        found = tuple(source for source in sources if source.name == name)
+        if not found:
+            known = ", ".join(source.name for source in sources)
+            raise ConfigError(f"{self.path} has no source {name!r}; it has {known}.")
+        return found
+
+    def api_key(self, source: SourceConfig) -> str | None:
+        """The source's API key; raises ConfigError where it is named but not usable."""
+        if source.api_key_env is None:
+            return None
+        key = self.environment.get(source.api_key_env, "").strip()
+        if not key:
+            raise ConfigError(
+                f"The environment variable {source.api_key_env}, which holds the API key"
+                f" of source {source.name!r}, is not set; set it, or leave api_key_env"
+                f" out of {self.path} where no key is needed."
+            )
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(
+                f"The environment variable {source.api_key_env} of source"
+                f" {source.name!r} holds characters that no API key has; set it anew."
+            )
+        return key
+
+    def hash_key(self, source: SourceConfig) -> bytes | None:
+        """The key of the source's hashes; raises ConfigError where it is not set."""
+        name = source.privacy.hash_key_env
+        if name is None:
+            return None
+        key = self.environment.get(name, "").strip()
+        if not key:
+            raise ConfigError(
+                f"The environment variable {name}, which holds the key of the hashes of"
+                f" source {source.name!r}, is not set; set it to a long random text that"
+                " stays the same."
+            )
+        return key.encode()
+
+    def webhook(self, alert: AlertConfig) -> str | None:
+        """The URL an alert is posted to; raises ConfigError where it is not usable."""
+        if alert.url_env is None:
+            return None
+        url = self.environment.get(alert.url_env, "").strip()
+        if not url.startswith(("https://", "http://")):
+            raise ConfigError(
+                f"The environment variable {alert.url_env}, which holds the URL that"
+                " alerts are posted to, is not set to one that begins with https:// or"
+                " http://; set it."
+            )
+        return url

@@ -1,0 +1,1 @@
+"""What runs around a sync: when it begins, how it is watched, who is told."""
