@@ -14,7 +14,7 @@ import typer
 from etl.cli import db, demo, setup, status, syncing, threads, upkeep, verifying
 from etl.cli.options import Options
 from etl.cli.terminal import complain
-from etl.domain.errors import ConfigError, StoppedError, SyncError
+from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
 
 
 class ExitCode(IntEnum):
@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     PARTIAL = 3
+    HELD = 75
     INTERRUPTED = 130
 
 
@@ -79,6 +80,16 @@ def run(arguments: Sequence[str]) -> int:
         return _end(error, with_traceback="--debug" in hoisted)
 
 
+def _code_of(error: SyncError) -> ExitCode:
+    match error:
+        case ConfigError():
+            return ExitCode.USAGE
+        case HeldError():
+            return ExitCode.HELD
+        case _:
+            return ExitCode.FAILED
+
+
 def _invoke(arguments: list[str]) -> int:
     code = app(arguments, standalone_mode=False)
     sys.stdout.flush()
@@ -115,7 +126,7 @@ def _end(error: Exception, *, with_traceback: bool) -> int:
         return ExitCode.USAGE
     if isinstance(error, SyncError):
         complain(str(error))
-        return ExitCode.USAGE if isinstance(error, ConfigError) else ExitCode.FAILED
+        return _code_of(error)
     complain(
         f"This is a defect in runtide, {type(error).__name__}: {error}. Please report"
         " it with what `--debug` prints."

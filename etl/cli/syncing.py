@@ -142,6 +142,8 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
         show_table(headings, [row])
         if not report.threads and not report.errors:
             say("No threads are tracked; run `runtide track THREAD_ID …`.")
+    for held in report.held:
+        complain(held.message)
     for failure in report.errors[:MOST_ERRORS_SHOWN]:
         complain(sentence(failure))
     if len(report.errors) > MOST_ERRORS_SHOWN:

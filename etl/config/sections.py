@@ -88,6 +88,11 @@ class SyncConfig(_Section, frozen=True):
         """How often every thread is read from its start; None is never."""
         return None if self.full_walk_every is None else span(self.full_walk_every)
 
+    @property
+    def ledger_kept(self) -> timedelta:
+        """How long the rows of the ledger stay."""
+        return span(self.keep_ledger)
+
 
 class ScheduleConfig(_Section, frozen=True):
     """When a scheduled sync begins, of all sources or of one."""

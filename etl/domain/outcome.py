@@ -24,7 +24,10 @@ class Failure:
 
 @dataclass(slots=True, kw_only=True)
 class SyncReport:
-    """The figures of one sync, counted while it works."""
+    """The figures of one sync, counted while it works.
+
+    `held` are the sources it left alone, because another sync is at work there.
+    """
 
     sync_id: int
     outcome: Outcome = Outcome.SUCCEEDED
@@ -40,3 +43,4 @@ class SyncReport:
     rejects: int = 0
     seconds: float = 0.0
     errors: list[Failure] = field(default_factory=list)
+    held: list[Failure] = field(default_factory=list)

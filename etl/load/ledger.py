@@ -1,11 +1,13 @@
 """The ledger: one row per sync, counted up by every batch it commits."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection, Engine
 
-from etl.domain.batch import Batch, Committed
+from etl.domain.batch import Batch, Committed, SourceId
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import Instant
 from etl.load.database import connected
@@ -15,17 +17,67 @@ from etl.load.tables import syncs
 MOST_DAYS_UNFINISHED = 7
 
 
-def open_sync(engine: Engine, *, trigger: str) -> tuple[int, Instant]:
-    """Begin a row of the ledger; answer its id and the instant, by the database's clock."""
-    now = sa.func.clock_timestamp()
+def open_sync(
+    connection: Connection, *, trigger: str, source_ids: Sequence[SourceId], holder: str
+) -> tuple[int, Instant]:
+    """Begin a row of the ledger; answer its id and the instant, by the database's clock.
+
+    Whoever calls it holds the sources. So a row of theirs that never ended belongs to a
+    process that died, and is ended here as interrupted.
+    """
     statement = (
         sa.insert(syncs)
-        .values(trigger=trigger, started_at=now)
+        .values(
+            trigger=trigger,
+            started_at=sa.func.clock_timestamp(),
+            source_ids=list(source_ids),
+            holder=holder,
+        )
         .returning(syncs.c.sync_id, microseconds(syncs.c.started_at))
     )
-    with connected(engine) as connection, connection.begin():
-        sync_id, started_at = connection.execute(statement).one()
+    connection.execute(_bury(source_ids))
+    sync_id, started_at = connection.execute(statement).one()
     return sync_id, Instant(started_at)
+
+
+def note_due(engine: Engine, sync_id: int, threads_due: int) -> None:
+    """Note how many threads a sync has before it."""
+    statement = sa.update(syncs).where(syncs.c.sync_id == sync_id)
+    with connected(engine) as connection, connection.begin():
+        connection.execute(statement.values(threads_due=threads_due))
+
+
+def _bury(source_ids: Sequence[SourceId]) -> sa.Update:
+    """End the rows of dead syncs; those without sources are older than the locks."""
+    ours = sa.cast(list(source_ids), ARRAY(sa.SmallInteger))
+    ended = sa.func.concat(
+        "its process ended without a word (",
+        sa.func.coalesce(syncs.c.holder, "unknown"),
+        "); what it committed stands",
+    )
+    return (
+        sa.update(syncs)
+        .where(
+            syncs.c.finished_at.is_(None),
+            sa.or_(syncs.c.source_ids.is_(None), syncs.c.source_ids.overlap(ours)),
+        )
+        .values(
+            finished_at=sa.func.clock_timestamp(),
+            outcome=Outcome.INTERRUPTED.value,
+            error=sa.func.coalesce(syncs.c.error, ended),
+        )
+    )
+
+
+def forget_old(engine: Engine, *, keep: timedelta) -> int:
+    """Delete rows that ended before `keep` ago, at least a week; answer how many.
+
+    A backfill that was interrupted within a week looks for its own row.
+    """
+    kept = max(keep, timedelta(days=MOST_DAYS_UNFINISHED))
+    old = syncs.c.finished_at < sa.func.clock_timestamp() - kept
+    with connected(engine) as connection, connection.begin():
+        return connection.execute(sa.delete(syncs).where(old)).rowcount
 
 
 def now(engine: Engine) -> Instant:
@@ -94,6 +146,7 @@ def close_sync(engine: Engine, report: SyncReport) -> None:
             requests=report.requests,
             retries=report.retries,
             error=_sentence(report),
+            database_bytes=sa.func.pg_database_size(sa.func.current_database()),
         )
     )
     with connected(engine) as connection, connection.begin():

@@ -15,6 +15,7 @@ from etl.domain.quarantine import ReplayReport
 from etl.domain.run import ThreadId
 from etl.load import ledger, threads
 from etl.load.database import connected
+from etl.load.holding import holding
 from etl.load.quarantine import waiting_rejects
 from etl.load.reading import read_runs
 from etl.load.store import Store
@@ -97,10 +98,10 @@ def replay(settings: Settings, *, source: str | None) -> ReplayReport:
     with ready_database(settings) as engine:
         ids = source_ids(engine, chosen)
         with (
-            in_ledger(engine, trigger="replay") as (in_the_ledger, started_at),
-            connected(engine) as connection,
+            holding(engine, ids, trigger="replay") as hold,
+            in_ledger(engine, hold) as in_the_ledger,
         ):
-            store = Store(connection, sync_id=in_the_ledger.sync_id, now=started_at)
+            store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
             report = replay_rejects(waiting_rejects(engine, ids), store)
             in_the_ledger.outcome = Outcome.SUCCEEDED
     return report

@@ -1,10 +1,11 @@
 """A sync, from the settings to its report: what is read, from where, into what."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -15,7 +16,7 @@ from etl.domain.errors import ConfigError, DatabaseError
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.domain.run import Instant, ThreadId
 from etl.load import ledger, threads
-from etl.load.database import connected
+from etl.load.holding import Hold, holding_free
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
 from etl.wiring.parts import ready_database, source_ids
@@ -107,49 +108,81 @@ def with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...
 def run(
     settings: Settings, engine: Engine, scope: Scope, watch: Watch, stop: threading.Event
 ) -> SyncReport:
-    """Run one sync over a scope, with its row in the ledger."""
-    ids = source_ids(engine, scope.sources)
-    total = sum(threads.count_tracked(engine, scope.choice(each)) for each in ids)
-    if scope.thread is not None and not total:
+    """Run one sync over a scope, with its row in the ledger.
+
+    Sources that another sync holds are left alone, and stand in the report; raises
+    HeldError where there is no other.
+    """
+    ids = dict(zip(source_ids(engine, scope.sources), scope.sources, strict=True))
+    if scope.thread is not None and not _due(engine, scope, list(ids)):
         raise ConfigError(
-            f"Thread {scope.thread} is not tracked; run"
-            f" `runtide track {scope.thread}` first."
+            f"Thread {scope.thread} is not tracked; run `runtide track {scope.thread}`"
+            " first."
         )
     with (
-        in_ledger(engine, trigger=scope.trigger) as (report, started_at),
+        holding_free(engine, list(ids), trigger=scope.trigger) as hold,
+        in_ledger(engine, hold) as report,
         _noting_failure(report),
         ExitStack() as parts,
     ):
-        now = clock_from(started_at)
-        synced = []
-        for source, source_id in zip(scope.sources, ids, strict=True):
-            opened = http_source(settings, source, now=now, stop=stop)
-            pages, read = parts.enter_context(opened)
-            choice = scope.choice(source_id)
-            synced.append(
-                SyncedSource(
-                    source_id=source_id,
-                    name=source.name,
-                    source=pages,
-                    read=read,
-                    threads=threads.tracked(engine, choice, from_start=scope.from_start),
-                    workers=settings.config.sync.workers,
-                )
-            )
-        connection = parts.enter_context(connected(engine))
-        store = Store(connection, sync_id=report.sync_id, now=started_at)
+        report.held = _left_alone(ids, hold)
+        total = _due(engine, scope, hold.source_ids)
+        ledger.note_due(engine, hold.sync_id, total)
+        ledger.forget_old(engine, keep=settings.config.sync.ledger_kept)
+        open_one = partial(
+            _synced, settings, engine, scope, now=clock_from(hold.started_at), stop=stop
+        )
+        synced = [
+            parts.enter_context(open_one(ids[each], each)) for each in hold.source_ids
+        ]
+        store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
         watcher = parts.enter_context(watch(total))
         sync(synced, store, report, watcher=watcher, stop=stop)
     return report
 
 
+def _due(engine: Engine, scope: Scope, ids: Sequence[SourceId]) -> int:
+    """How many threads a sync over some sources has before it."""
+    return sum(threads.count_tracked(engine, scope.choice(each)) for each in ids)
+
+
+def _left_alone(sources: Mapping[SourceId, SourceConfig], hold: Hold) -> list[Failure]:
+    return [
+        Failure(source=sources[each].name, thread=None, message=told)
+        for each, told in hold.busy.items()
+    ]
+
+
 @contextmanager
-def in_ledger(engine: Engine, *, trigger: str) -> Iterator[tuple[SyncReport, Instant]]:
-    """A row of the ledger for as long as a sync lasts; failed, unless told otherwise."""
-    sync_id, started_at = ledger.open_sync(engine, trigger=trigger)
-    report = SyncReport(sync_id=sync_id, outcome=Outcome.FAILED)
+def _synced(
+    settings: Settings,
+    engine: Engine,
+    scope: Scope,
+    source: SourceConfig,
+    source_id: SourceId,
+    *,
+    now: Callable[[], Instant],
+    stop: threading.Event,
+) -> Iterator[SyncedSource]:
+    """One source with its client and its threads; its connections close in the end."""
+    with http_source(settings, source, now=now, stop=stop) as (pages, read):
+        choice = scope.choice(source_id)
+        yield SyncedSource(
+            source_id=source_id,
+            name=source.name,
+            source=pages,
+            read=read,
+            threads=threads.tracked(engine, choice, from_start=scope.from_start),
+            workers=settings.config.sync.workers,
+        )
+
+
+@contextmanager
+def in_ledger(engine: Engine, hold: Hold) -> Iterator[SyncReport]:
+    """The report that ends a sync's row in the ledger; failed, unless told otherwise."""
+    report = SyncReport(sync_id=hold.sync_id, outcome=Outcome.FAILED)
     try:
-        yield report, started_at
+        yield report
     except KeyboardInterrupt:
         report.outcome = Outcome.INTERRUPTED
         raise

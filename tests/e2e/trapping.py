@@ -47,9 +47,13 @@ class TrappedApi:
             self._hangs, self._released = Event(), Event()
         return self._hangs
 
+    def let_others_pass(self) -> None:
+        """Answer whoever comes from now on; those who wait go on waiting."""
+        self._hangs_after = None
+
     def recover(self) -> None:
         """Answer again, those who wait as well."""
-        self._hangs_after = None
+        self.let_others_pass()
         self._released.set()
 
     def _reply(self, _line: str, target: str, _authorization: str | None) -> Reply:

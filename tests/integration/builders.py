@@ -131,11 +131,17 @@ def committed(
     )
 
 
+def a_sync(connection: Connection) -> int:
+    """A row of the ledger that nobody holds."""
+    with connection.begin():
+        return open_sync(connection, trigger="test", source_ids=[], holder="a test")[0]
+
+
 @contextmanager
 def a_store(engine: Engine, *, now: Instant = NOW) -> Iterator[Store]:
     """A store as a sync opens it: a connection and a row of the ledger of its own."""
-    sync_id, _ = open_sync(engine, trigger="test")
     with connected(engine) as connection:
+        sync_id = a_sync(connection)
         yield Store(connection, sync_id=sync_id, now=now)
 
 

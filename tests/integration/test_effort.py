@@ -22,11 +22,10 @@ from etl.domain.run import ThreadId
 from etl.extract.client import Answer
 from etl.extract.openai import OpenAISource
 from etl.load.database import connected
-from etl.load.ledger import open_sync
 from etl.load.store import Store
 from etl.load.threads import track
 from etl.sync import read_thread
-from tests.integration.builders import NOW, NOW_SECONDS
+from tests.integration.builders import NOW, NOW_SECONDS, a_sync
 from tests.integration.syncing import Syncer
 
 RUNS = 100
@@ -111,9 +110,8 @@ def test_a_batch_waits_for_the_database_so_often_whatever_it_holds(
     track(engine, source_id, [ThreadId(each) for each in workload.thread_ids()])
     found = list(increments(Memory(workload), source_id=source_id))
     first, others = found[:ASSISTANTS], found[ASSISTANTS:]
-    sync_id, _ = open_sync(engine, trigger="test")
     with connected(engine) as connection:
-        store = Store(connection, sync_id=sync_id, now=NOW)
+        store = Store(connection, sync_id=a_sync(connection), now=NOW)
         store.commit(Batch(increments=first))  # makes partitions, stores instructions
         driver: Any = connection.connection.driver_connection
         with (tmp_path / "trace").open("w") as file:
