@@ -119,10 +119,10 @@ def _prepare(settings: "Settings", thread_ids: tuple[str, ...]) -> None:
 def _answer(settings: "Settings") -> None:
     from etl import wiring  # noqa: PLC0415
     from etl.load.database import connected  # noqa: PLC0415
-    from etl.load.overview import rows_of  # noqa: PLC0415
 
     with wiring.database(settings) as engine, connected(engine) as connection:
-        headings, rows = rows_of(connection, TOKENS)
+        result = connection.exec_driver_sql(TOKENS)
+        headings, rows = list(result.keys()), [tuple(row) for row in result]
     say("Token usage by day and model, the latest ten:\n")
     say("\n".join(f"    {line}" for line in TOKENS.splitlines()))
     show_table(headings, rows)

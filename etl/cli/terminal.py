@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
+THOUSAND = 1_000
 
 
 def complain(sentence: str) -> None:
@@ -74,6 +75,25 @@ def in_words(value: object) -> str:
             return f"{value:,.2f}"
         case _:
             return str(value)
+
+
+def in_minutes(moment: datetime) -> str:
+    """An instant to the minute, in UTC."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def in_bytes(number: int) -> str:
+    """A size in its largest unit: 812 B, 61.2 MB."""
+    size, units = float(number), ["B", "kB", "MB", "GB", "TB"]
+    while abs(size) >= THOUSAND and len(units) > 1:
+        size /= THOUSAND
+        units.pop(0)
+    return f"{size:,.0f} {units[0]}" if units[0] == "B" else f"{size:,.1f} {units[0]}"
+
+
+def now() -> datetime:
+    """The time by the clock of this machine."""
+    return datetime.now(UTC)
 
 
 def ago(moment: datetime | None, *, now: datetime) -> str:
