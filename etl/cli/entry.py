@@ -11,7 +11,7 @@ from enum import IntEnum
 
 import typer
 
-from etl.cli import db, demo, setup, status, syncing, threads, upkeep, verifying
+from etl.cli import db, demo, scheduling, setup, status, syncing, threads, upkeep, verifying
 from etl.cli.options import Options
 from etl.cli.terminal import complain
 from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
@@ -45,6 +45,7 @@ setup.add_to(app)
 db.add_to(app)
 threads.add_to(app)
 syncing.add_to(app)
+scheduling.add_to(app)
 upkeep.add_to(app)
 verifying.add_to(app)
 status.add_to(app)

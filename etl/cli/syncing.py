@@ -54,10 +54,14 @@ def sync(
     quiet: Quiet = False,
 ) -> int:
     """Copy what is new or still open in the tracked threads."""
+    from etl.operations.afterwards import told  # noqa: PLC0415  # slow to import
+
     settings = settings_of(context)
     watch = watcher_for(settings, source, is_silent=as_json or quiet)
-    report = run(settings, source, thread, watch)
-    print_report(report, as_json=as_json, quiet=quiet)
+    with told(settings) as tell:
+        report = run(settings, source, thread, watch)
+        print_report(report, as_json=as_json, quiet=quiet)
+        tell(report)
     return EXIT_CODES[report.outcome]
 
 

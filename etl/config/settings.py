@@ -32,6 +32,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return (self.path.parent / self.config.database.data_dir).absolute()
 
     @property
+    def metrics_file(self) -> Path | None:
+        """Where figures for Prometheus are written after each sync, if anywhere."""
+        told = self.config.metrics.file
+        return None if told is None else (self.path.parent / told).absolute()
+
+    @property
     def promised(self) -> tuple[ScheduleConfig, ...]:
         """The entries of the schedule; none where the file has no such section."""
         told = self.config.schedule

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         source_ids,
         write_config,
     )
-    from etl.wiring.syncs import Watch, run_backfill, run_sync
+    from etl.wiring.syncs import Watch, run_backfill, run_sync, with_keys
 
 __all__ = [
     "Verified",
@@ -32,11 +32,12 @@ __all__ = [
     "source_ids",
     "verify",
     "verify_again",
+    "with_keys",
     "write_config",
 ]
 
 _OF_CHECKS = {"Verified", "repair", "replay", "verify", "verify_again"}
-_OF_SYNCS = {"Watch", "run_backfill", "run_sync"}
+_OF_SYNCS = {"Watch", "run_backfill", "run_sync", "with_keys"}
 
 
 def __getattr__(name: str) -> Any:

@@ -48,14 +48,16 @@ def run_sync(
     thread: ThreadId | None,
     watch: Watch,
     stop: threading.Event,
+    trigger: str = "sync",
 ) -> SyncReport:
     """Sync the threads of all sources, or of one; answer what happened.
 
-    `watch` is told how many threads there are. Raises ConfigError or DatabaseError
-    where the sync cannot begin; a database that fails later stands in the report.
+    `watch` is told how many threads there are; `trigger` stands in the ledger. Raises
+    ConfigError, HeldError or DatabaseError where the sync cannot begin; a database that
+    fails later stands in the report.
     """
     scope = Scope(
-        trigger="sync",
+        trigger=trigger,
         sources=with_keys(settings, source),
         thread=thread,
         from_start=threads.walk_is_due(settings.config.sync.full_walk),

@@ -1,7 +1,7 @@
 """The last rows of the ledger, and how large the database has become."""
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import aggregate_order_by
@@ -67,13 +67,14 @@ def last_syncs(connection: Connection) -> list[SyncOverview]:
         .order_by(syncs.c.sync_id.desc())
         .limit(LAST_SYNCS)
     )
-    return [_sync(row, held) for row in connection.execute(statement)]
+    return [_sync(row, held) for row in connection.execute(statement).mappings()]
 
 
-def _sync(row: sa.Row[Any], held: set[SourceId]) -> SyncOverview:
-    source_ids, *facts = row
-    is_running = row.finished_at is None and not held.isdisjoint(source_ids or ())
-    return SyncOverview(*facts, is_running=is_running)  # type: ignore[call-arg]
+def _sync(row: sa.RowMapping, held: set[SourceId]) -> SyncOverview:
+    facts = dict(row)
+    its_sources = facts.pop("source_ids") or ()
+    is_running = row["finished_at"] is None and not held.isdisjoint(its_sources)
+    return SyncOverview(**facts, is_running=is_running)
 
 
 def database_overview(connection: Connection) -> DatabaseOverview:

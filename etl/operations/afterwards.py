@@ -1,0 +1,58 @@
+"""What follows a sync that somebody else started: alerts, and the metrics file."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from etl import wiring
+from etl.config import Settings
+from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
+from etl.domain.outcome import Outcome, SyncReport
+from etl.load.database import connected
+from etl.operations.alerts import alerts_of
+from etl.operations.incidents import Notice
+from etl.operations.standing import Standing, look
+
+
+@contextmanager
+def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
+    """Tell the recipients of alerts of a sync that fails, or cannot begin.
+
+    The metrics file is written once the report is given. Raises ConfigError before the
+    sync where an alert or the file cannot be used.
+    """
+    alerts = alerts_of(settings, sleep=time.sleep)
+
+    def fail(sentence: str) -> None:
+        now = datetime.now(UTC)
+        alerts.send(Notice(event="failed", sentence=sentence, at=now, since=now))
+
+    def report_it(report: SyncReport) -> None:
+        if report.outcome is Outcome.FAILED:
+            said = report.errors[0].message if report.errors else "see the log"
+            fail(f"Sync {report.sync_id} failed: {said}")
+        if settings.metrics_file is not None:
+            look_around(settings)
+
+    try:
+        yield report_it
+    except (ConfigError, HeldError, StoppedError):
+        raise
+    except SyncError as error:
+        fail(f"A sync could not begin: {error}")
+        raise
+
+
+def look_around(settings: Settings) -> Standing:
+    """See how things stand now, and write the metrics file if there is to be one.
+
+    Raises DatabaseError where that cannot be seen.
+    """
+    with wiring.ready_database(settings) as engine, connected(engine) as connection:
+        standing = look(connection, settings, now=datetime.now(UTC))
+    if settings.metrics_file is not None:
+        from etl.operations.metrics import write_file  # noqa: PLC0415  # slow to import
+
+        write_file(settings.metrics_file, standing)
+    return standing
