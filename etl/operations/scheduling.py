@@ -28,6 +28,7 @@ LATEST_LOOK = timedelta(minutes=5)
 """A scheduler that has not looked around for so long is not healthy."""
 
 log = logging.getLogger(__name__)
+logging.getLogger("apscheduler").setLevel(logging.ERROR)  # each dropped time is a warning
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
@@ -75,20 +76,22 @@ class Scheduler:
     """Runs one sync at a time, when entries of the schedule are due.
 
     Times that were missed, while a sync was at work or the machine slept, are made up
-    for by one sync.
+    for by one sync: it waits for its turn, and those after it are dropped.
     """
 
     entries: Sequence[ScheduleConfig]
     tasks: Tasks
     retries: Sequence[float] = RETRIES_AFTER_SECONDS
     _outages: dict[int, _Outage] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _looking: threading.Lock = field(default_factory=threading.Lock)
+    _stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._seen = _Seen(self.tasks.now())
         self._jobs = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(1), "looks": ThreadPoolExecutor(1)},
-            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 1},
+            job_defaults={"coalesce": True, "misfire_grace_time": None, "max_instances": 2},
             timezone=UTC,
         )
 
@@ -99,7 +102,7 @@ class Scheduler:
             stop.wait()
         finally:
             log.info("scheduler stops")
-            self._jobs.shutdown(wait=True)
+            self.stop()
 
     def start(self) -> None:
         """Begin to wait for what is due."""
@@ -122,6 +125,17 @@ class Scheduler:
             facts = {"source": entry.source or "all", "cron": entry.cron}
             facts |= {"timezone": entry.timezone, "next": due.isoformat()}
             log.info("sync scheduled", extra=facts)
+
+    def stop(self) -> None:
+        """Begin nothing more, and wait for the sync at work.
+
+        APScheduler's own way of waiting would wait for ever for a sync that fails
+        meanwhile, and wants to be tried again.
+        """
+        self._stopping.set()
+        self._jobs.shutdown(wait=False)
+        with self._turn, self._looking:
+            pass
 
     def due(self) -> list[datetime]:
         """When each entry is due next, jitter included."""
@@ -154,7 +168,7 @@ class Scheduler:
 
     def look(self) -> None:
         """See how things stand; note what is overdue, and a database that is away."""
-        with self._lock:
+        with self._looking:
             now = self.tasks.now()
             try:
                 standing = self.tasks.look()
@@ -183,14 +197,20 @@ class Scheduler:
             self.tasks.incidents.end("overdue", "No sync is overdue any more,")
 
     def _sync(self, number: int) -> None:
-        """One scheduled sync, whatever becomes of it: nothing may end the scheduler."""
+        """One scheduled sync, when it is its turn, and a look at what it left."""
+        with self._turn:
+            if not self._stopping.is_set():
+                self._try(number)
+                self.look()
+
+    def _try(self, number: int) -> None:
+        """One sync, whatever becomes of it: nothing may end the scheduler."""
         entry = self.entries[number]
         facts = {"source": entry.source or "all"}
         try:
             report = self.tasks.sync(entry.source)
         except HeldError as error:
             log.info("sync left to another", extra=facts | {"reason": str(error)})
-            return
         except SyncError as error:
             log.error("sync did not begin", extra=facts | {"error": str(error)})  # noqa: TRY400
             self._fail(number, str(error))
@@ -199,7 +219,6 @@ class Scheduler:
             self._fail(number, f"This is a defect in runtide, {type(error).__name__}.")
         else:
             self._judge(number, report)
-        self.look()
 
     def _judge(self, number: int, report: SyncReport) -> None:
         outages = [error for error in report.errors if error.thread is None]
