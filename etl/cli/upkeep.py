@@ -62,6 +62,8 @@ def replay(context: typer.Context, source: SourceName = None) -> None:
     from etl import wiring  # noqa: PLC0415  # slow to import
 
     report = wiring.replay(settings_of(context), source=source)
+    if report.rewritten:
+        say(f"{counted(report.rewritten, 'reject')} cleaned by the privacy settings.")
     say(
         f"{counted(report.looked_at, 'reject')} looked at;"
         f" {report.replayed:,} now in the tables ({report.runs_created:,} created,"

@@ -30,8 +30,12 @@ class Replay:
 
 @dataclass(slots=True)
 class ReplayReport:
-    """What a replay did: rejects looked at, and those that left the quarantine."""
+    """What a replay did: rejects looked at, and those that left the quarantine.
 
+    `rewritten` are those whose text privacy has cleaned before.
+    """
+
+    rewritten: int = 0
     looked_at: int = 0
     replayed: int = 0
     runs_created: int = 0

@@ -23,6 +23,7 @@ from etl.sync import Source, check_threads, replay_rejects, verify_thread
 from etl.sync.verifying import Difference
 from etl.sync.workers import told
 from etl.wiring.parts import ready_database, source_ids
+from etl.wiring.privacy import clean_quarantine, privacy_of
 from etl.wiring.sources import clock_from, http_source
 from etl.wiring.syncs import Scope, Watch, in_ledger, run, with_keys
 
@@ -93,8 +94,13 @@ def repair(
 
 
 def replay(settings: Settings, *, source: str | None) -> ReplayReport:
-    """Send the rejects of all sources, or of one, through the transform again."""
+    """Send the rejects of all sources, or of one, through the transform again.
+
+    Those that were quarantined before privacy was turned on are cleaned first,
+    whether they wait or not.
+    """
     chosen = settings.sources(source)
+    privacies = [privacy_of(settings, each) for each in chosen]
     with ready_database(settings) as engine:
         ids = source_ids(engine, chosen)
         with (
@@ -102,7 +108,9 @@ def replay(settings: Settings, *, source: str | None) -> ReplayReport:
             in_ledger(engine, hold) as in_the_ledger,
         ):
             store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
+            rewritten = clean_quarantine(engine, hold.connection, ids, privacies)
             report = replay_rejects(waiting_rejects(engine, ids), store)
+            report.rewritten = rewritten
             in_the_ledger.outcome = Outcome.SUCCEEDED
     return report
 

@@ -18,6 +18,7 @@ from etl.extract.retry import RetryPolicy
 from etl.extract.transports import ThreadTransports
 from etl.extract.untrusted import UntrustedSource
 from etl.sync import Reader, Source, read_thread, read_untrusted_thread
+from etl.wiring.privacy import kept_private, privacy_of
 
 
 @contextmanager
@@ -34,7 +35,7 @@ def http_source(
         if stop.wait(seconds):
             raise StoppedError("the sync was asked to stop")
 
-    key = settings.api_key(source)
+    key, privacy = settings.api_key(source), privacy_of(settings, source)
     trust, proxy = httpx.create_ssl_context(), proxy_for(source.base_url)
     with ThreadTransports(
         lambda: httpx.HTTPTransport(verify=trust, proxy=proxy)
@@ -51,9 +52,10 @@ def http_source(
         )
         trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
         if source.trusted:
-            yield trusted, read_thread
+            yield kept_private(trusted, privacy), read_thread
         else:
-            yield UntrustedSource(trusted), read_untrusted_thread
+            untrusted = UntrustedSource(trusted)
+            yield kept_private(untrusted, privacy), read_untrusted_thread
 
 
 def proxy_for(base_url: str) -> str | None:

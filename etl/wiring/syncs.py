@@ -104,6 +104,7 @@ def with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...
     chosen = settings.sources(source)
     for each in chosen:
         settings.api_key(each)
+        settings.hash_key(each)
     return chosen
 
 
