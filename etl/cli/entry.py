@@ -11,7 +11,18 @@ from enum import IntEnum
 
 import typer
 
-from etl.cli import db, demo, scheduling, setup, status, syncing, threads, upkeep, verifying
+from etl.cli import (
+    db,
+    demo,
+    forgetting,
+    scheduling,
+    setup,
+    status,
+    syncing,
+    threads,
+    upkeep,
+    verifying,
+)
 from etl.cli.options import Options
 from etl.cli.terminal import complain
 from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
@@ -48,6 +59,7 @@ syncing.add_to(app)
 scheduling.add_to(app)
 upkeep.add_to(app)
 verifying.add_to(app)
+forgetting.add_to(app)
 status.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)

@@ -41,15 +41,38 @@ def track(
     thread_ids: ThreadIds = None,
     source: SourceName = None,
     file: IdFile = None,
+    forgotten: Annotated[
+        bool, typer.Option("--forgotten", help="Track those that were forgotten, too.")
+    ] = False,
 ) -> None:
     """Begin copying threads."""
-    from etl.load import threads as registry  # noqa: PLC0415  # slow to import
+    from etl.load import forgotten as erasures  # noqa: PLC0415  # slow to import
+    from etl.load import threads as registry  # noqa: PLC0415
+
+    kept_out = 0
+
+    def change(engine: Any, source_id: Any, ids: list[ThreadId]) -> int:
+        nonlocal kept_out
+        if forgotten:
+            erasures.readmit(engine, source_id, ids)
+        kept_out += erasures.count_forgotten(engine, source_id, ids)
+        return registry.track(engine, source_id, ids)
 
     ids = read_ids(thread_ids, file)
-    added = _in_registry(settings_of(context), source, registry.track, ids)
-    known = len(ids) - added
-    already = f", {known:,} tracked already." if known else "."
-    say(f"{counted(added, 'new thread')} tracked{already}")
+    added = _in_registry(settings_of(context), source, change, ids)
+    say(_tracked(added, known=len(ids) - added - kept_out, kept_out=kept_out))
+
+
+def _tracked(added: int, *, known: int, kept_out: int) -> str:
+    already = f", {known:,} tracked already" if known else ""
+    told = f"{counted(added, 'new thread')} tracked{already}."
+    if kept_out:
+        stay, them = ("stays", "it") if kept_out == 1 else ("stay", "them")
+        told += (
+            f" {counted(kept_out, 'forgotten thread')} {stay} out; --forgotten tracks"
+            f" {them} all the same."
+        )
+    return told
 
 
 def untrack(

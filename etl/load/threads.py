@@ -12,6 +12,7 @@ from etl.domain.batch import SourceId, TrackedThread
 from etl.domain.bookmark import Bookmark
 from etl.domain.run import ThreadId
 from etl.load.database import connected
+from etl.load.forgotten import is_forgotten
 from etl.load.statements import microseconds
 from etl.load.tables import sources, threads
 
@@ -36,12 +37,19 @@ def record_source(engine: Engine, *, name: str, kind: str, base_url: str) -> Sou
     return SourceId(found or 0)
 
 
+def known_sources(engine: Engine) -> dict[str, SourceId]:
+    """The short keys of all sources that were ever used, by their names."""
+    statement = sa.select(sources.c.name, sources.c.source_id).order_by(sources.c.name)
+    with connected(engine) as connection:
+        return {row.name: SourceId(row.source_id) for row in connection.execute(statement)}
+
+
 def track(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:
-    """Add threads to the registry; answer how many were new."""
-    wanted = sa.func.unnest(sa.cast(thread_ids, ARRAY(sa.Text)))
+    """Add threads to the registry, but no forgotten ones; answer how many were new."""
+    wanted = sa.func.unnest(sa.cast(thread_ids, ARRAY(sa.Text))).column_valued("wanted")
+    chosen = sa.select(sa.literal(source_id, sa.SmallInteger), wanted)
     statement = insert(threads).from_select(
-        ["source_id", "thread_id"],
-        sa.select(sa.literal(source_id, sa.SmallInteger), wanted),
+        ["source_id", "thread_id"], chosen.where(~is_forgotten(source_id, wanted))
     )
     with connected(engine) as connection, connection.begin():
         return connection.execute(
