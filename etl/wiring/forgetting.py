@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from etl.config import Settings
 from etl.domain.batch import SourceId
 from etl.domain.errors import ConfigError
+from etl.domain.outcome import Outcome
 from etl.domain.run import ThreadId
 from etl.load.database import connected
 from etl.load.erasing import Erased, Leftovers, Traces, erase, sweep, traces
+from etl.load.holding import holding
 from etl.load.threads import known_sources
 from etl.wiring.parts import ready_database, source_ids
+from etl.wiring.syncs import in_ledger
 
 Confirm = Callable[[Traces], bool]
 """Asks whether what is there of a thread may go."""
@@ -31,30 +34,31 @@ def forget(
             found = traces(connection, ids, thread)
         if not confirm(found):
             return None
-        with _no_sync(engine), connected(engine) as connection, connection.begin():
+        with _alone(engine) as connection:
             return erase(connection, ids, thread)
 
 
 def forget_leftovers(settings: Settings) -> Leftovers:
     """Erase the instructions and tool lists that no run refers to."""
-    with (
-        ready_database(settings) as engine,
-        _no_sync(engine),
-        connected(engine) as connection,
-        connection.begin(),
-    ):
+    with ready_database(settings) as engine, _alone(engine) as connection:
         return sweep(connection)
 
 
 @contextmanager
-def _no_sync(engine: Engine) -> Iterator[None]:
-    """Keep syncs away from all sources.
+def _alone(engine: Engine) -> Iterator[Connection]:
+    """A transaction while no sync works; raises HeldError where one does.
 
-    The dictionaries are shared by all of them, and a sync does not look again at
-    entries that it has stored.
+    All sources share the dictionaries, and a sync does not look again at entries
+    that it has stored.
     """
-    del engine
-    yield
+    every = list(known_sources(engine).values())
+    with (
+        holding(engine, every, trigger="forget") as hold,
+        in_ledger(engine, hold) as report,
+    ):
+        with hold.connection.begin():
+            yield hold.connection
+        report.outcome = Outcome.SUCCEEDED
 
 
 def _chosen(settings: Settings, engine: Engine, source: str | None) -> list[SourceId]:

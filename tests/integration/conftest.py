@@ -21,6 +21,7 @@ TABLES = (
     "run_sync.threads",
     "run_sync.rejects",
     "run_sync.drift",
+    "run_sync.erasures",
     "run_sync.syncs",
     "run_sync.sources",
 )
