@@ -12,6 +12,7 @@ from etl.domain.page import Payload
 from etl.domain.run import RunId, ThreadId
 from etl.load.holding import holding
 from etl.load.naming import naming
+from etl.load.overview import sources_overview
 from etl.load.threads import record_source, track
 from tests.integration.builders import (
     a_batch,
@@ -323,6 +324,16 @@ def test_leftovers_are_what_no_run_of_any_source_refers_to(
     assert query(engine, "SELECT body FROM run_history.instructions") == [("second",)]
     names = "SELECT function_name FROM run_history.tools ORDER BY position"
     assert query(engine, names) == [("second",), ("more",)]
+
+
+def test_forgetting_does_not_count_as_a_good_sync(
+    engine: Engine, runtide: Runtide, demo: SourceId
+) -> None:
+    assert runtide("forget", "--thread", FORGOTTEN, "--yes").code == 0
+
+    with engine.connect() as connection:
+        [source] = sources_overview(connection)
+    assert (source.threads, source.last_good_at) == (1, None)
 
 
 NO_TERMINAL = (

@@ -15,6 +15,10 @@ from etl.load.tables import sources, syncs, threads
 MOST_FAILING = 10
 
 
+NO_READING = ("replay", "forget")
+"""Triggers of rows in the ledger that ask no server for anything."""
+
+
 class SourceOverview(NamedTuple):
     """One source: its threads by state, and how its last syncs went.
 
@@ -78,7 +82,7 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
         sa.select(sa.func.max(syncs.c.started_at))
         .where(
             syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value]),
-            syncs.c.trigger != "replay",
+            syncs.c.trigger.not_in(NO_READING),
             sources.c.source_id == sa.any_(syncs.c.source_ids),
         )
         .scalar_subquery()
