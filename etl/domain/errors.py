@@ -19,7 +19,12 @@ A message is one sentence for a person: what happened, where, and what to do.
 
 
 class SyncError(Exception):
-    """Catch only at an entry point."""
+    """Catch only at an entry point.
+
+    `request_id` is the server's name for the answer that caused it, if there is one.
+    """
+
+    request_id: str | None = None
 
 
 class RetryableError(SyncError):

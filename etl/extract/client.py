@@ -1,5 +1,6 @@
 """One source's HTTP: paced, patient, and silent about its key."""
 
+import logging
 import ssl
 import threading
 import time
@@ -7,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import unquote_to_bytes, urlencode
 
 import httpx
@@ -14,8 +16,16 @@ import httpx
 from etl.domain.errors import SourceUnavailableError, SyncError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
-from etl.extract.failures import failure_of
+from etl.extract.failures import (
+    Redact,
+    SomeError,
+    blaming,
+    failure_of,
+    request_id_of,
+)
 from etl.extract.retry import AnswerError, RateLimitedError, RetryPolicy
+
+log = logging.getLogger(__name__)
 
 TIMEOUT = httpx.Timeout(60.0, connect=10.0)
 
@@ -65,10 +75,20 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The body of a 200, and when its request was sent."""
+    """The body of a 200, and when its request was sent.
+
+    The headers are looked into only where the body breaks a rule.
+    """
 
     body: bytes
     sent_at: Instant
+    headers: httpx.Headers | None = None
+    redact: Redact = str
+
+    def blamed(self, error: SomeError) -> SomeError:
+        """The error with this answer's request id, and without the API key."""
+        error.args = (self.redact(str(error)),)
+        return blaming(error, request_id_of(self.headers, redact=self.redact))
 
 
 class Client:
@@ -89,12 +109,14 @@ class Client:
         policy: RetryPolicy,
         now: Callable[[], Instant],
         sleep: Callable[[float], None],
+        name: str | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._address = base_url.rstrip("/")
         self._headers = httpx.Headers(OURS | dict(headers) | self._authorization(api_key))
+        self._name = name or self._base_url.host
         self._key = api_key
         self._budget = budget
         self._policy = policy
@@ -108,7 +130,9 @@ class Client:
         Raises the SyncError that says what to do: RetryableError once patience
         has ended, SourceUnavailableError, ThreadMissingError or RefusedError.
         """
-        loop = self._policy.retrying(answered=self._answered, sleep=self._sleep)
+        loop = self._policy.retrying(
+            answered=self._answered, sleep=self._sleep, notice=partial(self._tell, path)
+        )
         try:
             for attempt in loop:
                 with attempt:
@@ -121,20 +145,25 @@ class Client:
         self._budget.spend()
         self.traffic.count(attempt=number)
         sent_at = self._now()
-        try:
-            response, body = self._fetch(path, query)
-        except httpx.TransportError as error:
-            raise self._redacted(self._silence(error)) from error
-        except httpx.HTTPError as error:  # a body that cannot be decoded
-            unread = AnswerError(f"the answer cannot be read: {error}")
-            raise self._redacted(unread) from error
+        response, body = self._fetch(path, query)
         self._answered = True
         if response.status_code != httpx.codes.OK:
             failure = failure_of(_read(response, body), redact=self._redact)
             if isinstance(failure, RateLimitedError):
                 self._budget.slow_down(self._policy.honoured(failure.wait))
             raise self._redacted(failure)
-        return Answer(body, sent_at)
+        return Answer(body, sent_at, response.headers, self._redact)
+
+    def _tell(self, path: str, number: int, seconds: float, error: BaseException) -> None:
+        fields = {
+            "source": self._name,
+            "path": path,
+            "attempt": number,
+            "wait_seconds": round(seconds, 3),
+            "error": str(error),
+            "request_id": getattr(error, "request_id", None),
+        }
+        log.warning("attempt failed", extra=fields)
 
     def _authorization(self, api_key: ApiKey | None) -> dict[str, str]:
         """The key, or the user and password that the address holds."""
@@ -148,7 +177,7 @@ class Client:
     def _fetch(
         self, path: str, query: Mapping[str, str | int]
     ) -> tuple[httpx.Response, bytes]:
-        """One request, and the body of its answer, unzipped; raises httpx.HTTPError."""
+        """One request, and the body of its answer, unzipped."""
         address = f"{self._address}/{path}"
         request = httpx.Request(
             "GET",
@@ -157,16 +186,25 @@ class Client:
             extensions={"timeout": TIMEOUT.as_dict()},
         )
         until = time.monotonic() + LONGEST_ANSWER_SECONDS
-        parts = []
-        with closing(self._transport.handle_request(request)) as response:
-            for part in _parts(response):
-                parts.append(part)
-                if time.monotonic() > until:
-                    raise httpx.ReadTimeout("the answer does not end")
+        parts: list[bytes] = []
+        headers = None
+        try:
+            with closing(self._transport.handle_request(request)) as response:
+                headers = response.headers
+                for part in _parts(response):
+                    parts.append(part)
+                    if time.monotonic() > until:
+                        raise httpx.ReadTimeout("the answer does not end")
+        except httpx.HTTPError as error:
+            unread = self._redacted(self._silence(error))
+            request_id = request_id_of(headers, redact=self._redact)
+            raise blaming(unread, request_id) from error
         return response, b"".join(parts)
 
-    def _silence(self, error: httpx.TransportError) -> SyncError:
-        """Name the lack of an answer."""
+    def _silence(self, error: httpx.HTTPError) -> SyncError:
+        """Name the lack of an answer, or of its end."""
+        if not isinstance(error, httpx.TransportError):  # a body that cannot be decoded
+            return AnswerError(f"the answer cannot be read: {error}")
         place = self._base_url.copy_with(userinfo=b"")
         if isinstance(error, httpx.ConnectError):
             if isinstance(error.__context__, ssl.SSLError) or "SSL" in str(error):

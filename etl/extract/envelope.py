@@ -1,5 +1,6 @@
 """A list answer to its payloads, without believing what is inside them."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,9 @@ PEEKED = (b'"id"', b'"thread_id"', b'"created_at"')
 
 NO_INSTANT = 2**63
 """From here on a number is no instant, whatever its unit."""
+
+ERROR = re.compile(r'\{ ?"(error|detail|message)"')
+BEFORE_VALUES = re.compile(r"[^{\[]*[{\[]?[^{\[:]*")
 
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_published = msgspec.json.Decoder(PublishedPage).decode
@@ -160,5 +164,8 @@ def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
 
 
 def _start_of(body: bytes) -> str:
+    """The start of what is no list; of JSON that may hold a payload, its first key."""
     text = " ".join(body[:80].decode("utf-8", "replace").split())
+    if not ERROR.match(text):
+        text = BEFORE_VALUES.match(text)[0]  # type: ignore[index]  # matches any text
     return f"it begins with {text!r}" if text else "it is empty"

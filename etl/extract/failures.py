@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -15,6 +15,9 @@ from etl.domain.errors import (
 from etl.extract.retry import AnswerError, RateLimitedError, asked_wait
 
 LONGEST_MESSAGE = 300
+LONGEST_REQUEST_ID = 100
+
+SomeError = TypeVar("SomeError", bound=SyncError)
 
 Redact = Callable[[str], str]
 """Take secrets out of a text."""
@@ -35,7 +38,12 @@ PASSING_STATUSES = frozenset({408, 409, 429})
 
 def failure_of(response: httpx.Response, *, redact: Redact = str) -> SyncError:
     """Name an answer that is not a page, by what the caller should do."""
-    said = describe(response, redact=redact)
+    failure = _failure(response, describe(response, redact=redact))
+    failure.request_id = request_id_of(response.headers, redact=redact)
+    return failure
+
+
+def _failure(response: httpx.Response, said: str) -> SyncError:
     status = response.status_code
     if status in {401, 403}:
         return SourceUnavailableError(
@@ -69,12 +77,31 @@ def describe(response: httpx.Response, *, redact: Redact = str) -> str:
     """Status, the server's own message and its request id, on one line."""
     facts = f"HTTP {response.status_code}"
     message = _shortened(redact(_message(response)))  # a cut secret cannot be found
-    request_id = response.headers.get("x-request-id")
+    request_id = request_id_of(response.headers, redact=redact)
     if message:
         facts += f" {message}"
-    if request_id:
-        facts += f" (request id {request_id})"
-    return facts
+    return facts + _in_brackets(request_id)
+
+
+def request_id_of(headers: httpx.Headers | None, *, redact: Redact = str) -> str | None:
+    """The server's name for an answer, fit for a sentence; None where it gave none."""
+    told = headers.get("x-request-id") if headers else None
+    if not told:
+        return None
+    short = redact(told)[:LONGEST_REQUEST_ID]
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
+
+
+def blaming(error: SomeError, request_id: str | None) -> SomeError:
+    """Put the request id into an error and its sentence, unless one stands there."""
+    if error.request_id is None and request_id is not None:
+        error.request_id = request_id
+        error.args = (f"{error}{_in_brackets(request_id)}",)
+    return error
+
+
+def _in_brackets(request_id: str | None) -> str:
+    return f" (request id {request_id})" if request_id else ""
 
 
 def _destination(response: httpx.Response) -> str:

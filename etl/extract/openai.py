@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from urllib.parse import quote
 
 from etl.domain.bookmark import Bookmark
@@ -10,6 +9,7 @@ from etl.domain.errors import (
     CursorLostError,
     RefusedError,
     RunMissingError,
+    SourceUnavailableError,
     ThreadMissingError,
 )
 from etl.domain.page import Page, Payload
@@ -56,13 +56,24 @@ class OpenAISource:
         for page in walk.pages():
             if page.after is None:
                 with suppress(CursorLostError):
-                    self._proof.test_cursors(walk, partial(self._following, thread_id))
+                    self._prove(walk)
             yield page
         self._proof.note_end(walk)
 
-    def _following(self, thread_id: ThreadId, cursor: RunId) -> set[RunId | None]:
-        page = next(self.walk(thread_id, cursor, doubted_from=MOST_PAGES).pages())
-        return {payload.run_id for payload in page.payloads}
+    def _prove(self, walk: Walk) -> None:
+        """Let the proof ask what follows a run; its error names that answer's request."""
+        asked = walk
+
+        def following(cursor: RunId) -> set[RunId | None]:
+            nonlocal asked
+            asked = self.walk(walk.thread_id, cursor, doubted_from=MOST_PAGES)
+            return {payload.run_id for payload in next(asked.pages()).payloads}
+
+        try:
+            self._proof.test_cursors(walk, following)
+        except SourceUnavailableError as error:
+            asked.blamed(error)
+            raise
 
     def retrieve(self, thread_id: ThreadId, run_id: RunId) -> tuple[Payload, Instant]:
         """Fetch one run and the instant it was asked for; raises RunMissingError."""

@@ -16,6 +16,7 @@ from etl.domain.page import Page, Payload
 from etl.domain.run import RunId, ThreadId
 from etl.extract.client import Answer
 from etl.extract.envelope import open_envelope
+from etl.extract.failures import SomeError
 
 Fetch = Callable[[RunId | None], Answer]
 """Fetch the page that follows a cursor."""
@@ -59,6 +60,7 @@ class Walk:
     first_page: Sequence[Payload] = ()
     confirmed_at: int | None = None
     cut_at: int | None = None
+    _answer: Answer | None = None
     _overlap: set[Key] = field(default_factory=set)
     _previous: set[Key] = field(default_factory=set)
     _last_id: RunId | None = None
@@ -66,7 +68,21 @@ class Walk:
     _cursor_second: int | None = None
 
     def pages(self) -> Iterator[Page]:
-        """Page through to the end; the last page has no more after it."""
+        """Page through to the end; the last page has no more after it.
+
+        An error names the request whose answer broke the rule.
+        """
+        try:
+            yield from self._pages()
+        except ContractError as error:
+            self.blamed(error)
+            raise
+
+    def blamed(self, error: SomeError) -> SomeError:
+        """The error with the request id of the answer that came last."""
+        return error if self._answer is None else self._answer.blamed(error)
+
+    def _pages(self) -> Iterator[Page]:
         cursor = self._last_id = self.after
         answer, payloads, promised = self._ask(cursor)
         was_promised = False
@@ -108,7 +124,7 @@ class Walk:
         self.answers += 1
         if self.answers > MOST_PAGES:
             raise ContractError(f"the list does not end after {MOST_PAGES:,} pages")
-        answer = self.fetch(cursor)
+        answer = self._answer = self.fetch(cursor)
         payloads, promised = open_envelope(answer.body)
         for payload in payloads:
             if payload.thread_id is not None and payload.thread_id != self.thread_id:

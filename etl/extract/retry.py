@@ -8,8 +8,12 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 import tenacity
+from tenacity import RetryCallState
 
 from etl.domain.errors import RetryableError
+
+Notice = Callable[[int, float, BaseException], None]
+"""Told of an attempt that failed: its number, the seconds until the next, the error."""
 
 
 class AnswerError(RetryableError):
@@ -43,9 +47,13 @@ class RetryPolicy:
     longest_asked_seconds: float = 120.0
 
     def retrying(
-        self, *, answered: bool, sleep: Callable[[float], None]
+        self,
+        *,
+        answered: bool,
+        sleep: Callable[[float], None],
+        notice: Notice | None = None,
     ) -> tenacity.Retrying:
-        """Answer tenacity's loop for one request."""
+        """Answer tenacity's loop for one request; `notice` is told before each wait."""
         return tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(RetryableError),
             stop=tenacity.stop_after_attempt(
@@ -53,6 +61,7 @@ class RetryPolicy:
             ),
             wait=self._wait,
             sleep=sleep,
+            before_sleep=notice and _noticing(notice),
             reraise=True,
         )
 
@@ -62,7 +71,7 @@ class RetryPolicy:
             return None
         return asked
 
-    def _wait(self, state: tenacity.RetryCallState) -> float:
+    def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = self.honoured(error.wait) if isinstance(error, AnswerError) else None
         if asked is not None:
@@ -70,6 +79,15 @@ class RetryPolicy:
         doubled = self.shortest_seconds * 2.0 ** (state.attempt_number - 1)
         seconds = min(doubled, self.longest_seconds)
         return seconds * (1 - self.jitter * random.random())  # noqa: S311  # jitter
+
+
+def _noticing(notice: Notice) -> Callable[[RetryCallState], None]:
+    def before_sleep(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None and state.next_action is not None:
+            notice(state.attempt_number, state.next_action.sleep, error)
+
+    return before_sleep
 
 
 def asked_wait(headers: httpx.Headers, *, now: datetime | None = None) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from etl.domain.bookmark import Bookmark
-from etl.domain.errors import ContractError, CursorLostError
+from etl.domain.errors import ContractError, CursorLostError, SyncError
 from etl.domain.page import Page, Payload
 from etl.domain.run import RunId, ThreadId
 from etl.extract.openai import OpenAISource
@@ -96,7 +96,7 @@ class UntrustedSource:
     def _whole(self, thread_id: ThreadId) -> Iterator[Page]:
         """Walk until the findings are complete."""
         findings = _Findings()
-        trouble = "its walks do not agree"
+        trouble: SyncError = ContractError("its walks do not agree")
         for size, direction in self._rounds():
             walk = self._source.walk(
                 thread_id, None, page_size=size, doubted_from=1, direction=direction
@@ -104,7 +104,7 @@ class UntrustedSource:
             try:
                 yield from _noted(walk, findings)
             except (CursorLostError, ContractError) as error:
-                trouble = str(error)
+                trouble = error
             else:
                 if walk.answers <= FEW_ANSWERS and findings.flawless[-1] < size:
                     return
@@ -113,7 +113,7 @@ class UntrustedSource:
         raise ContractError(
             f"{trouble}; all walks together found {len(findings.known)} runs, and whether"
             " these are all cannot be told"
-        )
+        ) from trouble
 
     def _rounds(self) -> Iterator[tuple[int, Direction]]:
         for share in SHRINKING:

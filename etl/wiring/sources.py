@@ -49,6 +49,7 @@ def http_source(
             policy=RetryPolicy(),
             now=now,
             sleep=sleep,
+            name=source.name,
         )
         trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
         if source.trusted:
