@@ -46,7 +46,7 @@ takes a fifth of a sync's time (bench/README.md)."""
 app = typer.Typer(
     name="runtide",
     help="Keep the run history of Assistants-style threads in Postgres.",
-    epilog="--config PATH and --debug may stand anywhere on the command line.",
+    epilog="These options may stand anywhere on the command line.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -65,7 +65,7 @@ demo.add_to(app)
 app.callback()(Options.from_command_line)
 
 GLOBAL_SWITCHES = {"--debug", "--version"}
-GLOBAL_OPTIONS = {"--config"}
+GLOBAL_OPTIONS = {"--config", "--log-format", "--log-level"}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl.cli import logs
 from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
 from etl.cli.terminal import complain, say, show_table
@@ -105,7 +106,7 @@ def watcher_for(settings: "Settings", source: str | None, *, is_silent: bool) ->
     if is_silent:
         return silence
     budget = sum(each.requests_per_minute for each in settings.sources(source))
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not logs.fill_the_terminal():
         return partial(bar, requests_per_minute=budget)
     return lines
 

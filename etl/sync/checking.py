@@ -14,8 +14,9 @@ from etl.domain.errors import (
     StoppedError,
     ThreadMissingError,
 )
+from etl.sync.pass_line import told
 from etl.sync.verifying import Difference
-from etl.sync.workers import PATIENCE_SECONDS, Threads, told
+from etl.sync.workers import PATIENCE_SECONDS, Threads
 
 Check = Callable[[TrackedThread], Sequence[Difference]]
 

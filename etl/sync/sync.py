@@ -1,12 +1,14 @@
 """The loader's side of a sync: drain the outbox into batches until the workers end."""
 
+import logging
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from etl.domain.batch import Batch, Increment, PassFailure
+from etl.domain.batch import Batch, Committed, Increment, PassFailure
 from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.sync.pass_line import SOURCE_UNAVAILABLE
 from etl.sync.ports import Store, SyncedSource, Watcher
 from etl.sync.tally import Tally
 from etl.sync.triage import Triage
@@ -19,6 +21,8 @@ from etl.sync.workers import (
     Threads,
     WorkerEnded,
 )
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 2.0
 """How long stopped workers may take before they are left behind."""
@@ -76,7 +80,13 @@ class _Sync:
         """Start the workers, drain what they find, and judge the outcome."""
         outbox = Outbox(self._stop)
         crews = [
-            Crew(each.synced, each.threads, outbox, self._stop)
+            Crew(
+                each.synced,
+                each.threads,
+                outbox,
+                self._stop,
+                sync_id=self._report.sync_id,
+            )
             for each in self._sources.values()
         ]
         try:
@@ -131,7 +141,23 @@ class _Sync:
         self._report.seconds = time.monotonic() - self._began
 
     def _commit(self, batch: Batch) -> None:
-        self._tally.count(batch, self._store.commit(batch))
+        began = time.monotonic()
+        committed = self._store.commit(batch)
+        self._tally.count(batch, committed)
+        self._tell(committed, seconds=time.monotonic() - began)
+
+    def _tell(self, committed: Committed, *, seconds: float) -> None:
+        if log.isEnabledFor(logging.DEBUG):
+            fields = {
+                "sync_id": self._report.sync_id,
+                "pages": committed.pages,
+                "runs_created": committed.created,
+                "runs_updated": committed.updated,
+                "runs_unchanged": committed.unchanged,
+                "rejects": committed.rejects,
+                "seconds": round(seconds, 3),
+            }
+            log.debug("batch committed", extra=fields)
 
     def _new_traffic(self) -> tuple[int, int]:
         """Attempts made since the last batch."""
@@ -154,13 +180,18 @@ class _Sync:
         for underway in self._sources.values():
             triage = underway.triage
             if triage.is_unavailable:
-                self._tally.fail_source(underway.synced.name, triage.verdict)
+                self._fail_source(underway.synced.name, triage.verdict)
                 continue
             for at in range(0, len(triage.missing), MOST_MARKED):
                 some = triage.missing[at : at + MOST_MARKED]
                 self._commit(
                     Batch(missing=some) if triage.answered else Batch(failures=some)
                 )
+
+    def _fail_source(self, name: str, verdict: str) -> None:
+        fields = {"sync_id": self._report.sync_id, "source": name, "error": verdict}
+        log.warning(SOURCE_UNAVAILABLE, extra=fields)
+        self._tally.fail_source(name, verdict)
 
     def _leave(self, workers: Sequence[threading.Thread]) -> None:
         """Wait for the workers; once asked to stop, only for a moment in all."""

@@ -1,10 +1,13 @@
 """The figures of a sync: what was read and written, and which threads failed."""
 
+import logging
 from collections.abc import Mapping
 
 from etl.domain.batch import Batch, Committed, PassFailure, SourceId
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.domain.run import ThreadId
+
+log = logging.getLogger(__name__)
 
 OVERTAKEN = "another sync wrote this thread first; its data stands, nothing is lost"
 
@@ -31,7 +34,8 @@ class Tally:
             report.threads += 1
             self.fail(failure)
         for source_id, thread_id in committed.overtaken:
-            self._note(source_id, thread_id, OVERTAKEN)
+            if self._note(source_id, thread_id, OVERTAKEN):
+                self._tell_overtaken(source_id, thread_id)
 
     def fail(self, failure: PassFailure) -> None:
         """Note a thread's failure, unless the thread is a tombstone already."""
@@ -49,11 +53,21 @@ class Tally:
         fine = self._report.threads - self._report.threads_failed
         return Outcome.PARTIAL if fine > 0 else Outcome.FAILED
 
-    def _note(self, source_id: SourceId, thread_id: ThreadId, message: str) -> None:
-        """Note a thread once; an overtaken one may come with every page."""
+    def _tell_overtaken(self, source_id: SourceId, thread_id: ThreadId) -> None:
+        fields = {
+            "sync_id": self._report.sync_id,
+            "source": self._names[source_id],
+            "thread_id": thread_id,
+            "error": OVERTAKEN,
+        }
+        log.warning("pass overtaken", extra=fields)
+
+    def _note(self, source_id: SourceId, thread_id: ThreadId, message: str) -> bool:
+        """Note a thread once, and answer so; an overtaken one may come with every page."""
         if (source_id, thread_id) in self._failed:
-            return
+            return False
         self._failed.add((source_id, thread_id))
         self._report.threads_failed += 1
         failure = Failure(source=self._names[source_id], thread=thread_id, message=message)
         self._report.errors.append(failure)
+        return True

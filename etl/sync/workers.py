@@ -15,6 +15,7 @@ from etl.domain.errors import (
     ThreadMissingError,
 )
 from etl.domain.outcome import Failure
+from etl.sync.pass_line import PassLine, told
 from etl.sync.ports import SyncedSource
 
 MOST_PAGES_WAITING = 20
@@ -64,8 +65,12 @@ class Outbox:
             try:
                 return self._items.put(item, timeout=PATIENCE_SECONDS)
             except queue.Full:
-                if self._stop.is_set():
-                    raise StoppedError("the sync was asked to stop") from None
+                self.check()
+
+    def check(self) -> None:
+        """Raise StoppedError once somebody asked to stop."""
+        if self._stop.is_set():
+            raise StoppedError("the sync was asked to stop")
 
     def take(self) -> list[Item]:
         """Wait for one item, then gather what comes, up to one batch or for a moment.
@@ -130,10 +135,12 @@ class Crew:
         threads: Threads,
         outbox: Outbox,
         stop: threading.Event,
+        *,
+        sync_id: int = 0,
     ) -> None:
         self._most = synced.workers
         self._name = synced.name
-        self._arguments = synced, threads, outbox, stop
+        self._arguments = synced, threads, outbox, stop, sync_id
         self.members: list[threading.Thread] = []
 
     def grow(self) -> int:
@@ -172,14 +179,19 @@ class Idleness:
 
 
 def _work(
-    synced: SyncedSource, threads: Threads, outbox: Outbox, stop: threading.Event
+    synced: SyncedSource,
+    threads: Threads,
+    outbox: Outbox,
+    stop: threading.Event,
+    sync_id: int,
 ) -> None:
     ended = WorkerEnded()
     try:
         for thread in threads:
             if stop.is_set():
                 break
-            _read(thread, synced, threads, outbox, stop)
+            line = PassLine(thread, source=synced.name, sync_id=sync_id)
+            _read(thread, synced, threads, outbox, line)
     except StoppedError:
         pass
     except BaseException as error:  # the loader raises it
@@ -193,21 +205,26 @@ def _read(
     synced: SyncedSource,
     threads: Threads,
     outbox: Outbox,
-    stop: threading.Event,
+    line: PassLine,
 ) -> None:
     try:
         for increment in synced.read(thread, synced.source):
+            line.count(increment)
             outbox.put(increment)
-            if stop.is_set():
-                return
+            outbox.check()
+        line.ended()
     except StoppedError:
+        line.stopped()
         raise
     except SourceUnavailableError as error:
         if threads.close():
+            line.source_failed(error)
             outbox.put(Failure(source=synced.name, thread=None, message=told(error)))
     except ThreadMissingError as error:
+        line.failed(error)
         outbox.put(ThreadMissing(_failure(thread, error)))
     except SyncError as error:
+        line.failed(error)
         outbox.put(_failure(thread, error))
 
 
@@ -218,8 +235,3 @@ def _failure(thread: TrackedThread, error: SyncError) -> PassFailure:
         message=told(error),
         was_gone=thread.is_gone,
     )
-
-
-def told(error: SyncError) -> str:
-    """The error's message, fit for a terminal and for Postgres, whatever a server said."""
-    return "".join(c if c.isprintable() else "�" for c in str(error))

@@ -20,8 +20,8 @@ from etl.load.quarantine import waiting_rejects
 from etl.load.reading import read_runs
 from etl.load.store import Store
 from etl.sync import Source, check_threads, replay_rejects, verify_thread
+from etl.sync.pass_line import told
 from etl.sync.verifying import Difference
-from etl.sync.workers import told
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.privacy import clean_quarantine, privacy_of
 from etl.wiring.sources import clock_from, http_source

@@ -19,6 +19,7 @@ from etl.load import ledger, threads
 from etl.load.holding import Hold, holding_free
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
+from etl.wiring.journal import journaled
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.sources import clock_from, http_source
 
@@ -125,22 +126,30 @@ def run(
     with (
         holding_free(engine, list(ids), trigger=scope.trigger) as hold,
         in_ledger(engine, hold) as report,
-        _noting_failure(report),
-        ExitStack() as parts,
     ):
         report.held = _left_alone(ids, hold)
         total = _due(engine, scope, hold.source_ids)
         ledger.note_due(engine, hold.sync_id, total)
         ledger.forget_old(engine, keep=settings.config.sync.ledger_kept)
-        open_one = partial(
-            _synced, settings, engine, scope, now=clock_from(hold.started_at), stop=stop
-        )
-        synced = [
-            parts.enter_context(open_one(ids[each], each)) for each in hold.source_ids
-        ]
-        store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
-        watcher = parts.enter_context(watch(total))
-        sync(synced, store, report, watcher=watcher, stop=stop)
+        with (
+            journaled(report, trigger=scope.trigger, threads=total),
+            _noting_failure(report),
+            ExitStack() as parts,
+        ):
+            open_one = partial(
+                _synced,
+                settings,
+                engine,
+                scope,
+                now=clock_from(hold.started_at),
+                stop=stop,
+            )
+            synced = [
+                parts.enter_context(open_one(ids[each], each)) for each in hold.source_ids
+            ]
+            store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
+            watcher = parts.enter_context(watch(total))
+            sync(synced, store, report, watcher=watcher, stop=stop)
     return report
 
 

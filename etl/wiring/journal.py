@@ -1,0 +1,61 @@
+"""What the log says of a whole sync: one line when it begins and one when it ends."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from etl.domain.errors import SyncError
+from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.sync.pass_line import told
+
+log = logging.getLogger(__name__)
+
+LEVELS = {
+    Outcome.SUCCEEDED: logging.INFO,
+    Outcome.PARTIAL: logging.WARNING,
+    Outcome.INTERRUPTED: logging.WARNING,
+    Outcome.FAILED: logging.ERROR,
+}
+
+
+@contextmanager
+def journaled(report: SyncReport, *, trigger: str, threads: int) -> Iterator[None]:
+    """Tell of a sync that is to read so many threads; an error that ends it is told too."""
+    what = {"sync_id": report.sync_id, "trigger": trigger}
+    log.info("sync began", extra=what | {"threads_due": threads})
+    try:
+        yield
+    except KeyboardInterrupt:
+        report.outcome = Outcome.INTERRUPTED
+        log.warning("sync ended", extra=what | figures(report))
+        raise
+    except Exception as error:
+        trouble = {"error": said(error)}
+        log.exception("sync ended", extra=what | figures(report) | trouble)
+        raise
+    log.log(LEVELS[report.outcome], "sync ended", extra=what | figures(report))
+
+
+def figures(report: SyncReport) -> dict[str, object]:
+    """All that a report counts, and the first of its errors."""
+    counted = asdict(report)
+    del counted["sync_id"], counted["errors"]
+    first = sentence(report.errors[0]) if report.errors else None
+    return counted | {
+        "outcome": report.outcome.value,
+        "seconds": round(report.seconds, 3),
+        "errors": len(report.errors),
+        "error": first,
+    }
+
+
+def said(error: Exception) -> str:
+    """What a person is told; of a defect only its kind, for it may quote anything."""
+    return told(error) if isinstance(error, SyncError) else type(error).__name__
+
+
+def sentence(failure: Failure) -> str:
+    """One failure on one line."""
+    thread = "" if failure.thread is None else f", thread {failure.thread}"
+    return f"{failure.source}{thread}: {failure.message}"
