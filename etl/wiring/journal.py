@@ -40,7 +40,7 @@ def journaled(report: SyncReport, *, trigger: str, threads: int) -> Iterator[Non
 def figures(report: SyncReport) -> dict[str, object]:
     """All that a report counts, and the first of its errors."""
     counted = asdict(report)
-    del counted["sync_id"], counted["errors"]
+    del counted["sync_id"], counted["errors"], counted["held"]
     first = sentence(report.errors[0]) if report.errors else None
     return counted | {
         "outcome": report.outcome.value,

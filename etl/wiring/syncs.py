@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -22,6 +22,7 @@ from etl.sync import SyncedSource, Watcher, sync
 from etl.wiring.journal import journaled
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.sources import clock_from, http_source
+from etl.wiring.tracing import Traces, traces
 
 Watch = Callable[[int], AbstractContextManager[Watcher]]
 """Opens a watcher of so many threads, for as long as a sync lasts."""
@@ -132,25 +133,34 @@ def run(
         ledger.note_due(engine, hold.sync_id, total)
         ledger.forget_old(engine, keep=settings.config.sync.ledger_kept)
         with (
+            traces(settings.environment) as traced,
+            traced.following(report, trigger=scope.trigger),
             journaled(report, trigger=scope.trigger, threads=total),
             _noting_failure(report),
             ExitStack() as parts,
         ):
-            open_one = partial(
-                _synced,
-                settings,
-                engine,
-                scope,
-                now=clock_from(hold.started_at),
-                stop=stop,
-            )
+            now = clock_from(hold.started_at)
             synced = [
-                parts.enter_context(open_one(ids[each], each)) for each in hold.source_ids
+                parts.enter_context(
+                    _synced(settings, engine, scope, ids[each], each, now=now, stop=stop)
+                )
+                for each in hold.source_ids
             ]
             store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
             watcher = parts.enter_context(watch(total))
-            sync(synced, store, report, watcher=watcher, stop=stop)
+            sync(
+                [_traced(traced, each) for each in synced],
+                traced.store(store),
+                report,
+                watcher=watcher,
+                stop=stop,
+            )
     return report
+
+
+def _traced(traced: Traces, synced: SyncedSource) -> SyncedSource:
+    """The same source, each pass over one of its threads followed."""
+    return replace(synced, read=traced.reader(synced.read, source=synced.name))
 
 
 def _due(engine: Engine, scope: Scope, ids: Sequence[SourceId]) -> int:
