@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from etl.cli.options import settings_of
+from etl.cli.logs import LogFormat
+from etl.cli.options import Options, settings_of
 from etl.cli.progress import silence
 from etl.cli.syncing import stop_on_signals
 from etl.domain.errors import DatabaseError, SchemaError
@@ -41,6 +42,8 @@ def schedule(
     """Sync whenever [schedule] says so, until SIGTERM or Ctrl-C."""
     from etl import wiring  # noqa: PLC0415  # slow to import
 
+    options: Options = context.obj
+    options.set_up_logs(default=LogFormat.AUTO)
     settings = settings_of(context)
     with stop_on_signals() as stop, ExitStack() as parts:
         wiring.with_keys(settings, None)

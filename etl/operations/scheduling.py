@@ -28,7 +28,6 @@ LATEST_LOOK = timedelta(minutes=5)
 """A scheduler that has not looked around for so long is not healthy."""
 
 log = logging.getLogger(__name__)
-logging.getLogger("apscheduler").setLevel(logging.ERROR)  # each dropped time is a warning
 
 
 class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no types
