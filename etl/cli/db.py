@@ -1,5 +1,6 @@
 """`runtide db …`: the schema, the embedded server, and the way in for people."""
 
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Annotated
@@ -103,12 +104,14 @@ def shell(
 ) -> int:
     """Open psql on the database."""
     from etl import wiring  # noqa: PLC0415
+    from etl.load.database import for_psql  # noqa: PLC0415
     from etl.load.embedded.programs import bundled  # noqa: PLC0415
 
     program = shutil.which("psql") or bundled("psql")
     if program is None:
         raise ConfigError("There is no psql on this machine; install one.")
     with wiring.database_url(settings_of(context)) as address:
-        plain = address.replace("postgresql+psycopg://", "postgresql://")
+        plain, variables = for_psql(address)
         command = [str(program), plain, *(arguments or [])]
-        return subprocess.run(command, check=False).returncode  # noqa: S603
+        environment = os.environ | variables
+        return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603

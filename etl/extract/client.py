@@ -208,7 +208,11 @@ class Client:
         place = self._base_url.copy_with(userinfo=b"")
         if isinstance(error, httpx.ConnectError):
             if isinstance(error.__context__, ssl.SSLError) or "SSL" in str(error):
-                return SourceUnavailableError(f"{place} has no valid certificate: {error}")
+                return SourceUnavailableError(
+                    f"{place} has no valid certificate: {_flaw(error)}; correct base_url"
+                    " or the server, or name the file of an authority of your own in"
+                    " SSL_CERT_FILE"
+                )
             why = _plain(error)
             return _UnreachableError(
                 f"{place} cannot be reached: {why}; check base_url and the network"
@@ -240,6 +244,16 @@ def _read(response: httpx.Response, body: bytes) -> httpx.Response:
     told = response.headers.copy()
     told.pop(ENCODING, None)
     return httpx.Response(response.status_code, headers=told, content=body)
+
+
+def _flaw(error: BaseException) -> str:
+    """What is wrong with a certificate, in OpenSSL's own words where it has some."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if said := getattr(cause, "verify_message", None):
+            return str(said).rstrip(".")
+        cause = cause.__cause__ or cause.__context__
+    return str(error)
 
 
 def _plain(error: httpx.TransportError) -> str:

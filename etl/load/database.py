@@ -9,10 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from etl.domain.errors import ConfigError, DatabaseError
+from etl.load.trust import refusal, tls_settings
 
 OLDEST_SERVER = 15
 CONNECT_SECONDS = 10
 SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
+SECRETS = {"password", "sslpassword"}
+"""What libpq takes from a URL's query and nobody else should see."""
 
 
 def parse_url(text: str) -> URL:
@@ -31,13 +34,27 @@ def parse_url(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def for_psql(text: str) -> tuple[str, dict[str, str]]:
+    """The URL with what libpq has to be told, and the variables of psql's environment.
+
+    The password is among these: a command line is read by every user of the machine.
+    """
+    url = parse_url(text)
+    variables = {"PGPASSWORD": str(url.password)} if url.password else {}
+    told = url._replace(password=None).update_query_dict(tls_settings(url))
+    address = told.set(drivername="postgresql")
+    return address.render_as_string(hide_password=False), variables
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
-    """Open an engine and close what it opened."""
+    """Open an engine and close what it opened; a server elsewhere is verified."""
+    parsed = parse_url(url)
     engine = sa.create_engine(
-        parse_url(url),
+        parsed,
         pool_size=2,
         connect_args={
+            **tls_settings(parsed),
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "runtide",
             "options": "-c timezone=UTC",
@@ -67,9 +84,18 @@ def translated(url: URL) -> Iterator[None]:
         raise _translate(error, url) from error
 
 
+def shown(url: URL) -> str:
+    """The URL as a message may show it: without its passwords."""
+    secrets = dict.fromkeys(SECRETS & url.query.keys(), "***")
+    plain = url.update_query_dict(secrets).render_as_string(hide_password=True)
+    return plain.replace("+psycopg", "").replace("%2A%2A%2A", "***")
+
+
 def _translate(error: Any, url: URL) -> DatabaseError:
-    place = url.render_as_string(hide_password=True).replace("+psycopg", "")
+    place = shown(url)
     said = " ".join(str(error).split("\n")[0].split()) or type(error).__name__
+    if distrust := refusal(said, place):
+        return DatabaseError(distrust)
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return DatabaseError(
             f"The database user may not do this at {place}: {said}. Grant the right or"
