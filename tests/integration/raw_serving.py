@@ -92,7 +92,13 @@ class _Handler(StreamRequestHandler):
     def setup(self) -> None:
         if self.server.tls is not None:
             self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+            self.server.connections.add(self.request)
         super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        if self.server.tls is not None:  # the server itself knows the socket within
+            self.request.close()
 
     def handle(self) -> None:
         with suppress(OSError, SSLError):
