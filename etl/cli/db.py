@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etl.cli import grant
 from etl.cli.options import settings_of
 from etl.cli.terminal import say
 from etl.domain.errors import ConfigError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from etl.config import Settings
 
 db = typer.Typer(help="The database: schema, embedded server, shell.", no_args_is_help=True)
+grant.add_to(db)
 
 
 def add_to(app: typer.Typer) -> None:

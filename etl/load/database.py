@@ -43,7 +43,8 @@ def for_psql(text: str) -> tuple[str, dict[str, str]]:
     variables = {"PGPASSWORD": str(url.password)} if url.password else {}
     told = url._replace(password=None).update_query_dict(tls_settings(url))
     address = told.set(drivername="postgresql")
-    return address.render_as_string(hide_password=False), variables
+    spaced = address.render_as_string(hide_password=False)
+    return spaced.replace(" ", "%20"), variables  # which libpq insists on
 
 
 @contextmanager
