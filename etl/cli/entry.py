@@ -14,6 +14,7 @@ import typer
 from etl.cli import (
     db,
     demo,
+    doctor,
     forgetting,
     scheduling,
     setup,
@@ -61,6 +62,7 @@ upkeep.add_to(app)
 verifying.add_to(app)
 forgetting.add_to(app)
 status.add_to(app)
+doctor.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)
 

@@ -34,6 +34,12 @@ def parse_url(text: str) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a database URL has a password in it."""
+    url = parse_url(text)
+    return bool(url.password) or bool(SECRETS & url.query.keys())
+
+
 def for_psql(text: str) -> tuple[str, dict[str, str]]:
     """The URL with what libpq has to be told, and the variables of psql's environment.
 

@@ -29,9 +29,15 @@ def tls_settings(url: URL, environment: Mapping[str, str] = os.environ) -> dict[
     return _roots(url, environment) if told in VERIFYING else {}
 
 
+def sslmode(url: URL, environment: Mapping[str, str] = os.environ) -> str:
+    """The sslmode that a connection goes by."""
+    told = tls_settings(url, environment).get("sslmode") or url.query.get("sslmode")
+    return str(told or environment.get("PGSSLMODE", "prefer"))
+
+
 def is_elsewhere(url: URL, environment: Mapping[str, str] = os.environ) -> bool:
     """Whether any host of the URL is another machine, as far as its name tells."""
-    return not all(map(_is_here, _hosts(url, environment)))
+    return not all(map(is_here, _hosts(url, environment)))
 
 
 def _hosts(url: URL, environment: Mapping[str, str]) -> Iterator[str]:
@@ -47,7 +53,8 @@ def _hosts(url: URL, environment: Mapping[str, str]) -> Iterator[str]:
             yield host.partition(":")[0] if is_named else host.strip("[]")
 
 
-def _is_here(host: str) -> bool:
+def is_here(host: str) -> bool:
+    """Whether a host is this machine: a loopback address, localhost or a socket."""
     if host in THIS_MACHINE or host.startswith(("/", "@")):
         return True
     try:

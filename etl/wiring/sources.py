@@ -1,5 +1,6 @@
 """One source of the settings: its client, its patience and the way to read it."""
 
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from etl.config import Settings, SourceConfig
-from etl.domain.errors import StoppedError
+from etl.domain.errors import ConfigError, StoppedError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
 from etl.extract.client import ApiKey, Client
@@ -36,9 +37,9 @@ def http_source(
             raise StoppedError("the sync was asked to stop")
 
     key, privacy = settings.api_key(source), privacy_of(settings, source)
-    trust, proxy = httpx.create_ssl_context(), proxy_for(source.base_url)
+    trusted_by, proxy = trust(), proxy_for(source.base_url)
     with ThreadTransports(
-        lambda: httpx.HTTPTransport(verify=trust, proxy=proxy)
+        lambda: httpx.HTTPTransport(verify=trusted_by, proxy=proxy)
     ) as transports:
         client = Client(
             transports,
@@ -57,6 +58,17 @@ def http_source(
         else:
             untrusted = UntrustedSource(trusted)
             yield kept_private(untrusted, privacy), read_untrusted_thread
+
+
+def trust() -> ssl.SSLContext:
+    """Whose certificates are believed; raises ConfigError where they cannot be read."""
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise ConfigError(
+            "The authorities that SSL_CERT_FILE or SSL_CERT_DIR name cannot be read"
+            f" ({error.strerror or error}); correct it, or unset it."
+        ) from error
 
 
 def proxy_for(base_url: str) -> str | None:

@@ -1,6 +1,7 @@
 """Fixtures: the real command in a directory of its own, and a real API beside it."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -96,3 +97,11 @@ def ready(runtide: Command, api: DemoServer) -> Command:
     runtide.configure(api.base_url)
     assert runtide("track", *api.thread_ids).code == 0
     return runtide
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]

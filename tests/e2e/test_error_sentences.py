@@ -1,7 +1,6 @@
 """What goes wrong is told in one sentence, with what to do, and nothing half-done."""
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,14 +9,6 @@ from sqlalchemy.engine import Engine
 
 from etl.demo.server import DemoServer
 from tests.e2e.conftest import KEY, Command
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
 
 
 def test_without_a_configuration_the_way_to_one_is_named(runtide: Command) -> None:

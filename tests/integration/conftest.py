@@ -13,6 +13,9 @@ from etl.load.store import Store
 from etl.load.threads import record_source, track
 from tests.conftest import _database
 from tests.integration.builders import THREAD, a_store
+from tests.integration.role_fixtures import as_role, name, owned, role_api, tcp_server
+
+__all__ = ["as_role", "name", "owned", "role_api", "tcp_server"]
 
 TABLES = (
     "run_history.runs",

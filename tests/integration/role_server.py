@@ -2,13 +2,14 @@
 
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
@@ -74,3 +75,17 @@ def an_owned_database(server: URL) -> Iterator[OwnedDatabase]:
             upgrade(connection)
         yield made
         admin.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
+
+
+Call = Callable[..., tuple[int, str, str]]
+"""`runtide` as a role; answers the exit code, and what was printed where."""
+
+
+def granted(as_role: Call, kind: str, name: str) -> tuple[int, str, str]:
+    return as_role("db", "grant", kind, name, "--password-env", "ROLE_PASSWORD")
+
+
+def refused(owned: OwnedDatabase, role: str, statement: str) -> str:
+    with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
+        owned.run(statement, role=role)
+    return str(caught.value).partition("\n")[0]

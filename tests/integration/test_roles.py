@@ -1,30 +1,11 @@
 """Roles that can do less than the owner: what each can do, and that it can do no more."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import psycopg
 import pytest
-from sqlalchemy.engine import URL
 
-from etl.cli.entry import run
 from etl.demo.server import DemoServer
-from etl.demo.world import World
-from tests.conftest import as_text
 from tests.integration.builders import NOW_SECONDS
-from tests.integration.role_server import (
-    PASSWORD,
-    OwnedDatabase,
-    a_server_on_tcp,
-    an_owned_database,
-)
+from tests.integration.role_server import Call, OwnedDatabase, granted, refused
 
-CONFIG = """\
-[[sources]]
-name = "demo"
-base_url = "{base_url}"
-requests_per_minute = 600000
-"""
 ADD_REJECT = """
     INSERT INTO run_sync.rejects (source_id, thread_id, run_id, payload, payload_id,
                                   reason, first_seen_at, last_seen_at)
@@ -34,76 +15,11 @@ ADD_REJECT = """
 """
 EVIL = 'a "role"; DROP TABLE run_history.runs; -- %s {owner} :name'
 
-Call = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module")
-def tcp_server() -> Iterator[URL]:
-    with a_server_on_tcp() as url:
-        yield url
-
-
-@pytest.fixture
-def owned(tcp_server: URL) -> Iterator[OwnedDatabase]:
-    with an_owned_database(tcp_server) as owned:
-        yield owned
-
-
-@pytest.fixture
-def name(owned: OwnedDatabase) -> str:
-    """A role that nobody else uses: roles belong to the whole server."""
-    return f"role_of_{owned.address.database}"
-
-
-@pytest.fixture
-def world() -> World:
-    return World(threads=6, runs=40)
-
-
-@pytest.fixture
-def api(world: World) -> Iterator[DemoServer]:
-    with DemoServer(world, now=world.now) as server:
-        yield server
-
-
-@pytest.fixture
-def runtide(
-    tmp_path: Path,
-    owned: OwnedDatabase,
-    api: DemoServer,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> Call:
-    """The command, as a role; the owner unless told otherwise."""
-    path = tmp_path / "config.toml"
-    path.write_text(CONFIG.format(base_url=api.base_url))
-    monkeypatch.setenv("ROLE_PASSWORD", PASSWORD)
-
-    def call(
-        *arguments: str, role: str | None = None, url: str = ""
-    ) -> tuple[int, str, str]:
-        monkeypatch.setenv("RUNTIDE_DATABASE_URL", url or owned.url(role))
-        capsys.readouterr()
-        code = run([*arguments, "--config", str(path)])
-        return code, *capsys.readouterr()
-
-    return call
-
-
-def granted(runtide: Call, kind: str, name: str) -> tuple[int, str, str]:
-    return runtide("db", "grant", kind, name, "--password-env", "ROLE_PASSWORD")
-
-
-def refused(owned: OwnedDatabase, role: str, statement: str) -> str:
-    with pytest.raises(psycopg.errors.InsufficientPrivilege) as caught:
-        owned.run(statement, role=role)
-    return str(caught.value).partition("\n")[0]
-
 
 def test_a_writer_does_everything_that_syncing_needs(
-    runtide: Call, owned: OwnedDatabase, api: DemoServer, name: str
+    as_role: Call, owned: OwnedDatabase, role_api: DemoServer, name: str
 ) -> None:
-    assert granted(runtide, "writer", name) == (
+    assert granted(as_role, "writer", name) == (
         0,
         (
             f"Role {name} is made and may track threads and sync, and change no table's"
@@ -112,30 +28,30 @@ def test_a_writer_does_everything_that_syncing_needs(
         "",
     )
 
-    assert runtide("track", *api.thread_ids, "thread_x", role=name)[0] == 0
-    assert runtide("untrack", "thread_x", role=name)[0] == 0
-    assert runtide("sync", "--quiet", role=name) == (0, "", "")
-    api.advance(3_600)
-    assert runtide("sync", "--quiet", role=name) == (0, "", "")
-    assert runtide("backfill", "--quiet", role=name) == (0, "", "")
+    assert as_role("track", *role_api.thread_ids, "thread_x", role=name)[0] == 0
+    assert as_role("untrack", "thread_x", role=name)[0] == 0
+    assert as_role("sync", "--quiet", role=name) == (0, "", "")
+    role_api.advance(3_600)
+    assert as_role("sync", "--quiet", role=name) == (0, "", "")
+    assert as_role("backfill", "--quiet", role=name) == (0, "", "")
     owned.run("UPDATE run_history.runs SET model = 'x' WHERE status = 'completed'")
-    code, out, err = runtide("verify", "--repair", role=name)
+    code, out, err = as_role("verify", "--repair", role=name)
     assert (code, err) == (3, "")
     assert " mended, 0 left.\n" in out
-    assert runtide("verify", role=name)[0] == 0
-    assert runtide("status", role=name)[0] == 0
-    assert runtide("threads", role=name)[0] == 0
+    assert as_role("verify", role=name)[0] == 0
+    assert as_role("status", role=name)[0] == 0
+    assert as_role("threads", role=name)[0] == 0
 
 
 def test_a_writer_replays_and_makes_months_that_belong_to_the_owner(
-    runtide: Call, owned: OwnedDatabase, api: DemoServer, name: str
+    as_role: Call, owned: OwnedDatabase, role_api: DemoServer, name: str
 ) -> None:
-    granted(runtide, "writer", name)
-    runtide("track", "thread_x", role=name)
+    granted(as_role, "writer", name)
+    as_role("track", "thread_x", role=name)
     payload = f'{{"id": "run_x", "status": "completed", "created_at": {NOW_SECONDS}}}'
     owned.run(ADD_REJECT.replace("PAYLOAD", payload))
 
-    code, out, _ = runtide("replay", role=name)
+    code, out, _ = as_role("replay", role=name)
 
     assert code == 0
     assert out == (
@@ -176,23 +92,23 @@ def test_a_writer_replays_and_makes_months_that_belong_to_the_owner(
     ],
 )
 def test_a_writer_can_do_no_more_than_that(
-    runtide: Call, owned: OwnedDatabase, name: str, statement: str, complaint: str
+    as_role: Call, owned: OwnedDatabase, name: str, statement: str, complaint: str
 ) -> None:
-    granted(runtide, "writer", name)
+    granted(as_role, "writer", name)
 
     assert complaint in refused(owned, name, statement)
 
 
 def test_a_reader_reads_runs_and_views_and_what_comes_later(
-    runtide: Call, owned: OwnedDatabase, api: DemoServer, name: str
+    as_role: Call, owned: OwnedDatabase, role_api: DemoServer, name: str
 ) -> None:
-    assert granted(runtide, "reader", name) == (
+    assert granted(as_role, "reader", name) == (
         0,
         f"Role {name} is made and may read the run history, and write nothing.\n",
         "",
     )
-    runtide("track", *api.thread_ids)
-    runtide("sync")
+    as_role("track", *role_api.thread_ids)
+    as_role("sync")
     owned.run("CREATE TABLE run_history.later AS SELECT 1 AS one")
 
     [(runs,)] = owned.run("SELECT count(*) FROM run_history.runs", role=name)
@@ -240,21 +156,21 @@ def test_a_reader_reads_runs_and_views_and_what_comes_later(
     ],
 )
 def test_a_reader_sees_nothing_else_and_writes_nothing(
-    runtide: Call, owned: OwnedDatabase, name: str, statement: str, complaint: str
+    as_role: Call, owned: OwnedDatabase, name: str, statement: str, complaint: str
 ) -> None:
-    granted(runtide, "reader", name)
+    granted(as_role, "reader", name)
 
     assert complaint in refused(owned, name, statement)
 
 
 def test_a_reader_of_analytics_sees_them_once_they_are_there(
-    runtide: Call, owned: OwnedDatabase, name: str
+    as_role: Call, owned: OwnedDatabase, name: str
 ) -> None:
-    granted(runtide, "reader", name)
+    granted(as_role, "reader", name)
     owned.run("CREATE SCHEMA run_analytics CREATE VIEW run_facts AS SELECT 1 AS one")
     refused(owned, name, "SELECT * FROM run_analytics.run_facts")
 
-    again = granted(runtide, "reader", name)
+    again = granted(as_role, "reader", name)
 
     assert again == (
         0,
@@ -265,12 +181,12 @@ def test_a_reader_of_analytics_sees_them_once_they_are_there(
 
 
 def test_a_writer_that_becomes_a_reader_keeps_no_right_of_a_writer(
-    runtide: Call, owned: OwnedDatabase, name: str
+    as_role: Call, owned: OwnedDatabase, name: str
 ) -> None:
-    granted(runtide, "writer", name)
+    granted(as_role, "writer", name)
     owned.run("SELECT * FROM run_sync.threads", role=name)
 
-    granted(runtide, "reader", name)
+    granted(as_role, "reader", name)
     owned.run("CREATE TABLE run_history.later (one int)")
 
     refused(owned, name, "SELECT * FROM run_sync.threads")
@@ -279,131 +195,9 @@ def test_a_writer_that_becomes_a_reader_keeps_no_right_of_a_writer(
 
 
 def test_a_name_is_a_name_whatever_stands_in_it(
-    runtide: Call, owned: OwnedDatabase
+    as_role: Call, owned: OwnedDatabase
 ) -> None:
-    assert granted(runtide, "reader", EVIL)[0] == 0
-    assert granted(runtide, "writer", EVIL)[0] == 0
+    assert granted(as_role, "reader", EVIL)[0] == 0
+    assert granted(as_role, "writer", EVIL)[0] == 0
 
     owned.run("SELECT count(*) FROM run_sync.threads", role=EVIL)
-
-
-def test_a_role_without_a_password_is_told_so_and_gets_one_later(
-    runtide: Call, owned: OwnedDatabase, name: str
-) -> None:
-    first = runtide("db", "grant", "reader", name)
-    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        owned.run("SELECT 1", role=name)
-    granted(runtide, "reader", name)
-
-    assert first == (
-        0,
-        (
-            f"Role {name} is made and may read the run history, and write nothing.\n"
-            "It has no password; --password-env VAR sets one.\n"
-        ),
-        "",
-    )
-    assert owned.run("SELECT 1", role=name) == [(1,)]
-
-
-def test_a_variable_without_a_password_changes_nothing(
-    runtide: Call, owned: OwnedDatabase, name: str
-) -> None:
-    answer = runtide("db", "grant", "reader", name, "--password-env", "NO_SUCH_VARIABLE")
-
-    assert answer == (
-        2,
-        "",
-        (
-            "runtide: The environment variable NO_SUCH_VARIABLE, which holds the role's"
-            " password, is not set; set it.\n"
-        ),
-    )
-    assert (name,) not in owned.run("SELECT rolname::text FROM pg_roles")
-
-
-def test_roles_that_may_do_everything_anyway_are_refused(
-    runtide: Call, owned: OwnedDatabase, name: str, tcp_server: URL
-) -> None:
-    as_superuser = as_text(tcp_server.set(database=owned.address.database))
-    with psycopg.connect(as_superuser) as admin:
-        admin.execute(f"CREATE ROLE {name}".encode())
-        admin.execute(f"GRANT {owned.owner} TO {name}".encode())
-
-    sentences = [
-        granted(runtide, "reader", owned.owner),
-        granted(runtide, "reader", "postgres"),
-        granted(runtide, "writer", name),
-    ]
-
-    rest = "and may do everything already; name another role.\n"
-    assert sentences == [
-        (2, "", f"runtide: {owned.owner} owns the tables {rest}"),
-        (2, "", f"runtide: postgres is a superuser {rest}"),
-        (
-            2,
-            "",
-            f"runtide: {name} is a member of {owned.owner}, who owns the tables, {rest}",
-        ),
-    ]
-
-
-@pytest.mark.parametrize("name", ["", "x" * 64, "ä" * 32, "a\nb"])
-def test_a_name_that_postgres_would_change_is_refused(runtide: Call, name: str) -> None:
-    code, out, err = granted(runtide, "reader", name)
-
-    assert (code, out) == (2, "")
-    assert err.endswith(
-        " cannot be a role: its name needs 1 to 63 bytes without control characters.\n"
-    )
-
-
-def test_a_name_that_means_everybody_is_refused(
-    runtide: Call, owned: OwnedDatabase
-) -> None:
-    code, _, err = granted(runtide, "reader", "public")
-
-    assert code == 1
-    assert err.endswith(' refused: role name "public" is reserved.\n')
-
-
-def test_who_does_not_own_the_tables_cannot_give_rights(
-    runtide: Call, owned: OwnedDatabase, name: str
-) -> None:
-    granted(runtide, "writer", name)
-
-    answer = runtide("db", "grant", "reader", "somebody", role=name)
-
-    assert answer == (
-        1,
-        "",
-        (
-            f"runtide: The tables belong to {owned.owner}, and {name} cannot give rights on"
-            f" them away; connect as {owned.owner}.\n"
-        ),
-    )
-
-
-def test_a_right_that_only_the_databases_owner_can_give_is_named(
-    runtide: Call, owned: OwnedDatabase, name: str, tcp_server: URL
-) -> None:
-    database = owned.address.database
-    as_superuser = as_text(tcp_server.set(database=database))
-    with psycopg.connect(as_superuser) as admin:
-        admin.execute(f"REVOKE TEMPORARY ON DATABASE {database} FROM PUBLIC".encode())
-
-    by_owner = granted(runtide, "writer", name)
-    by_superuser = runtide("db", "grant", "writer", name, url=as_superuser)
-
-    assert by_owner == (
-        1,
-        "",
-        (
-            f"runtide: Role {name} lacks TEMPORARY on the database {database}, which only"
-            f' its owner can give: GRANT TEMPORARY ON DATABASE "{database}" TO "{name}".\n'
-        ),
-    )
-    assert by_superuser[0] == 0
-    assert owned.run(
-        f"SELECT has_database_privilege('{name}', '{database}', 'TEMPORARY')"
-    ) == [(True,)]
