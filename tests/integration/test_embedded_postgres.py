@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -465,6 +466,48 @@ def test_with_a_port_it_takes_the_password_on_loopback(
         psycopg.connect(url.replace("postgres:", "postgres:x"))
     with server.hold() as local:
         assert answer(local, "SELECT 1") == 1
+
+
+def test_nobody_gets_in_over_tcp_without_the_password(server: EmbeddedPostgres) -> None:
+    server.start(port=a_free_port())
+    url = server.tcp_url()
+    bare = re.sub(r"postgres:[^@]+@", "postgres@", url)
+
+    for wrong in (bare, bare.replace("postgres@", "root@"), bare.replace("/runtide", "/")):
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(wrong, passfile="/none")
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba\.conf entry"):
+        psycopg.connect(url, replication="true", dbname="")
+
+
+def test_no_rule_trusts_anybody(server: EmbeddedPostgres, data_dir: Path) -> None:
+    server.start(port=a_free_port())
+
+    with psycopg.connect(server.tcp_url()) as connection:
+        rules = connection.execute(
+            "SELECT type, database, user_name, address, netmask, auth_method"
+            " FROM pg_hba_file_rules ORDER BY rule_number"
+        ).fetchall()
+
+    local = ("local", ["all"], ["all"], None, None, "peer")
+    tcp = ("host", ["all"], ["all"], "127.0.0.1", "255.255.255.255", "scram-sha-256")
+    assert rules == [local, tcp]
+    assert "trust" not in (data_dir / "pg_hba.conf").read_text()
+
+
+@root_only
+def test_another_user_on_the_port_finds_no_password_to_use(
+    server: EmbeddedPostgres, data_dir: Path
+) -> None:
+    server.start(port=a_free_port())
+    bare = re.sub(r"postgres:[^@]+@", "postgres@", server.tcp_url())
+
+    with as_nobody():
+        with pytest.raises(psycopg.OperationalError, match="no password supplied"):
+            psycopg.connect(bare, passfile="/none")
+        for secret in ("password", "pg_hba.conf", "cluster/global/1260", "log"):
+            with pytest.raises(PermissionError):
+                (data_dir / secret).read_bytes()
 
 
 def test_a_server_without_a_port_gets_one_by_a_restart(
