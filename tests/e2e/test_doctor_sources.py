@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from etl.demo.listener import Reply
+from etl.demo.server import DemoServer
 from tests.e2e.conftest import KEY, Command
 from tests.e2e.findings import lines
 from tests.integration.certificates import as_context, expired
@@ -266,4 +267,22 @@ def test_authorities_that_cannot_be_read_are_told(ready: Command) -> None:
         "failed    source demo, request: The authorities that SSL_CERT_FILE or"
         " SSL_CERT_DIR name cannot be read (No such file or directory); correct it, or"
         " unset it"
+    )
+
+
+def test_a_key_for_hashes_is_looked_for(ready: Command, api: DemoServer) -> None:
+    privacy = '[sources.privacy]\nmetadata = "hash"\nhash_key_env = "HASH_KEY"\n'
+    ready.configure(api.base_url, privacy)
+
+    missing = ready("doctor")
+    there = ready("doctor", HASH_KEY="s3cret")
+
+    assert (missing.code, there.code) == (1, 0)
+    assert lines(missing.out, "source demo").splitlines()[-1] == (
+        "failed    source demo, hash key: The environment variable HASH_KEY, which holds"
+        " the key of the hashes of source 'demo', is not set; set it to a long random text"
+        " that stays the same"
+    )
+    assert lines(there.out, "source demo").splitlines()[-1] == (
+        "ok        source demo, hash key: HASH_KEY holds one"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 import certifi
 import pytest
 
-from etl.load.database import parse_url
+from etl.load.database import for_psql, parse_url
 from etl.load.trust import tls_settings
 
 
@@ -98,3 +98,20 @@ def test_authorities_that_a_person_chose_for_postgres_are_left_to_libpq(
     (home / ".postgresql").mkdir()
     (home / ".postgresql/root.crt").touch()
     assert settings(url) == {"sslmode": "verify-full"}
+
+
+def test_psql_gets_the_password_by_its_environment_and_the_same_tls(home: Path) -> None:
+    url = "postgresql+psycopg://a%20b:p%40ss@db.example.test:6543/runs?x=1"
+
+    address, variables = for_psql(url)
+
+    assert variables == {"PGPASSWORD": "p@ss"}
+    assert address.startswith("postgresql://a%20b@db.example.test:6543/runs?")
+    assert "sslmode=verify-full" in address
+    assert "p%40ss" not in address
+
+
+def test_psql_on_this_machine_gets_the_url_as_it_is() -> None:
+    url = "postgresql://postgres@/runs?host=%2Frun%2Fpostgresql&port=5432"
+
+    assert for_psql(url) == (url, {})
