@@ -46,9 +46,9 @@ def _serve(client: socket.socket, server_url: URL, tls: ssl.SSLContext | None) -
             tls.wrap_socket(client, server_side=True) as inner,
             _connected(server_url) as server,
         ):
-            back = Worker(target=_pump, args=(server, inner), daemon=True)
+            back = Worker(target=pump, args=(server, inner), daemon=True)
             back.start()
-            _pump(inner, server)
+            pump(inner, server)
             back.join()
 
 
@@ -61,7 +61,8 @@ def _connected(url: URL) -> socket.socket:
     return socket.create_connection((url.host, url.port or 5432))
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def pump(source: socket.socket, target: socket.socket) -> None:
+    """Hand on what one side says, until it has no more to say."""
     with suppress(OSError):
         while piece := source.recv(PIECE):
             target.sendall(piece)
