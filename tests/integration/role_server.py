@@ -33,12 +33,16 @@ class OwnedDatabase:
         role = self.owner if role is None else role
         return as_text(self.address.set(username=role, password=password))
 
-    def run(self, *statements: str, role: str | None = None) -> list[tuple[object, ...]]:
-        """Run statements, commit, and answer the rows of the last one."""
+    def connected(self, role: str | None = None) -> psycopg.Connection:
+        """A connection as a role, in a transaction."""
         place = self.address.translate_connect_args(database="dbname")
         place |= {"user": role or self.owner, "password": PASSWORD}
         del place["username"]
-        with psycopg.connect(**place) as connection:
+        return psycopg.connect(**place)
+
+    def run(self, *statements: str, role: str | None = None) -> list[tuple[object, ...]]:
+        """Run statements, commit, and answer the rows of the last one."""
+        with self.connected(role) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []

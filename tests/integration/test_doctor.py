@@ -7,7 +7,8 @@ import pytest
 import trustme
 
 from etl.load import inspection
-from etl.operations.doctor import contact, disk
+from etl.load.database import shown
+from etl.operations.doctor import contact, database, disk
 from etl.operations.doctor import sources as of_sources
 from tests.conftest import as_text
 from tests.e2e.findings import lines
@@ -155,6 +156,22 @@ def test_a_server_that_holds_its_answer_back_is_not_waited_for_long(
     ]
 
 
+def test_a_table_that_somebody_holds_is_not_waited_for_long(
+    as_role: Call, owned: OwnedDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PATIENCE", "200ms")
+    with owned.connected() as holder:
+        holder.execute("LOCK TABLE run_sync.threads")
+        code, out, _ = as_role("doctor")
+
+    place = owned.address.set(username=owned.owner, password="***")
+    assert code == 1
+    assert lines(out, "database").splitlines()[-1] == (
+        f"failed    database, threads: The database at {shown(place)} refused: canceling"
+        " statement due to statement timeout"
+    )
+
+
 def test_an_error_that_nobody_foresaw_is_a_failed_line_without_its_text(
     as_role: Call, owned: OwnedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,3 +212,32 @@ def test_a_data_directory_that_is_open_or_full_is_a_warning(tmp_path: Path) -> N
         "make room, or set [database] data_dir to a larger disk",
     )
     assert closed.told == f"{tmp_path} is closed to other users"
+
+
+def test_what_goes_wrong_between_checks_ends_one_place_alone(
+    as_role: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://me:{SECRET}@proxy:port")
+    monkeypatch.setenv("NO_PROXY", "")
+
+    code, out, err = as_role("doctor")
+
+    assert (code, err) == (1, "")
+    assert lines(out, "database").count("ok  ") == 5
+    assert lines(out, "source demo") == (
+        "failed    source demo, examination: the check itself failed with InvalidURL;"
+        " report it as a defect in runtide\n"
+    )
+    assert SECRET not in out
+
+
+def test_a_configuration_without_sources_is_told(as_role: Call, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+
+    code, out, _ = as_role("doctor")
+
+    assert code == 1
+    assert lines(out, "configuration").splitlines()[-1] == (
+        f"failed    configuration, sources: {tmp_path}/config.toml names no [[sources]];"
+        " add one to it"
+    )

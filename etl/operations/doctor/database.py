@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from etl import wiring
 from etl.config import EMBEDDED, Settings, SourceConfig
 from etl.domain.run import SECOND
 from etl.load import inspection
-from etl.load.database import connected, shown
+from etl.load.database import connected, shown, translated
 from etl.load.inspection import Tracked
 from etl.load.schema import current_revision, require_current, require_server
 from etl.load.trust import VERIFYING, is_elsewhere, sslmode
@@ -20,6 +21,8 @@ from etl.operations.doctor.finding import Finding, Place
 PLACE = Place("database")
 CHECKS = ("version", "TLS", "schema", "rights")
 UNREACHED = "needs the database"
+PATIENCE = "10s"
+"""For one statement: a migration may hold what it looks at."""
 
 
 @dataclass(slots=True)
@@ -43,6 +46,7 @@ def check_database(
         try:
             engine = parts.enter_context(wiring.database(settings))
             connection = parts.enter_context(connected(engine))
+            _hurry(connection)
         except Exception as error:  # no check may raise
             yield PLACE.of_error("connection", error)
             yield from _left_out(UNREACHED)
@@ -56,6 +60,13 @@ def _is_made(settings: Settings) -> bool:
     return (settings.data_dir / "cluster").is_dir()
 
 
+def _hurry(connection: Connection) -> None:
+    """Let no statement of this connection wait for long."""
+    limit = sa.func.set_config("statement_timeout", PATIENCE, sa.false())
+    connection.execute(sa.select(limit))
+    connection.commit()
+
+
 def _left_out(why: str) -> Iterator[Finding]:
     for check in CHECKS:
         yield PLACE.left_out(check, why)
@@ -65,10 +76,15 @@ def _examined(
     connection: Connection, sources: tuple[SourceConfig, ...], seen: Seen
 ) -> Iterator[Finding]:
     def looked(check: str, look: Callable[[Connection], Finding]) -> Finding:
+        def translating() -> Finding:
+            with translated(connection.engine.url):
+                return look(connection)
+
         try:
-            return PLACE.guarded(check, lambda: look(connection))
+            return PLACE.guarded(check, translating)
         finally:
-            connection.rollback()  # a refused statement must not spoil the next one
+            with suppress(sa.exc.SQLAlchemyError):  # the next check tells of it
+                connection.rollback()  # a refused statement must not spoil the next one
 
     yield looked("version", _version)
     yield looked("TLS", _tls)
@@ -134,9 +150,10 @@ def _facts(
 ) -> Iterator[Finding]:
     """Note what sources are checked with; tells only of what cannot be read."""
     try:
-        asked_at = time.time()
-        seen.seconds_ahead = inspection.now(connection) / SECOND - asked_at
-        for source in sources if is_current else ():
-            seen.tracked[source.name] = inspection.tracked(connection, source.name)
+        with translated(connection.engine.url):
+            asked_at = time.time()
+            seen.seconds_ahead = inspection.now(connection) / SECOND - asked_at
+            for source in sources if is_current else ():
+                seen.tracked[source.name] = inspection.tracked(connection, source.name)
     except Exception as error:  # no check may raise
         yield PLACE.of_error("threads", error)

@@ -23,11 +23,20 @@ def without_settings(error: ConfigError) -> Iterator[Finding]:
 def examine(settings: Settings, sources: tuple[SourceConfig, ...]) -> Iterator[Finding]:
     """Check configuration, database and these sources; never raises an Exception."""
     seen = Seen()
-    yield from check_configuration(settings)
-    yield from check_disk(settings)
-    yield from check_database(settings, sources, seen)
+    yield from _to_the_end("configuration", check_configuration(settings))
+    yield from _to_the_end("data directory", check_disk(settings))
+    yield from _to_the_end("database", check_database(settings, sources, seen))
     for source in sources:
-        yield from check_source(settings, source, seen)
+        checked = check_source(settings, source, seen)
+        yield from _to_the_end(f"source {source.name}", checked)
     if not sources:
         missing = f"{settings.path} names no [[sources]]"
         yield Place("configuration").failed("sources", missing, "add one to it")
+
+
+def _to_the_end(place: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """Findings of one place; what goes wrong between checks is one of them."""
+    try:
+        yield from findings
+    except Exception as error:  # the other places are looked at all the same
+        yield Place(place).of_error("examination", error)
