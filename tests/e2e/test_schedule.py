@@ -139,23 +139,23 @@ def test_it_tells_machines_how_it_is(
     port = free_port()
     running.append(Running(runtide, "--on-start", "--metrics-addr", f"127.0.0.1:{port}"))
     running[0].wait_for("sync ended")
+    complete = f'runtide_threads{{source="demo",state="complete"}} {len(api.thread_ids)}.0'
 
-    def told(path: str) -> tuple[int, str]:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
-                return answer.status, answer.read().decode()
-        except HTTPError as error:
-            return error.code, error.read().decode()
-
-    assert told("/healthz") == (200, "ok\n")
-    assert told("/readyz") == (200, "ok\n")
-    assert told("/")[0] == 404
-    status, metrics = told("/metrics")
-    assert status == 200
-    assert f'runtide_threads{{source="demo",state="complete"}} {len(api.thread_ids)}.0' in (
-        metrics
-    )
+    while complete not in told(port, "/metrics")[1]:  # until it has looked around
+        time.sleep(0.05)
+    assert told(port, "/healthz") == (200, "ok\n")
+    assert told(port, "/readyz") == (200, "ok\n")
+    assert told(port, "/") == (404, "There is /metrics, /healthz and /readyz.\n")
     assert running[0].end() == 0
+
+
+def told(port: int, path: str) -> tuple[int, str]:
+    """The status and the text of one of its pages."""
+    try:
+        with urlopen(f"http://127.0.0.1:{port}{path}", timeout=PATIENCE) as answer:
+            return answer.status, answer.read().decode()
+    except HTTPError as error:
+        return error.code, error.read().decode()
 
 
 def test_it_refuses_what_a_person_must_put_right(runtide: Command, api: DemoServer) -> None:
@@ -200,9 +200,12 @@ def own_postgres() -> Iterator[tuple[EmbeddedPostgres, str]]:
     with tempfile.TemporaryDirectory(prefix="runtide-test-") as folder:
         server = EmbeddedPostgres(Path(folder) / "postgres")
         server.start()
-        with server.hold() as url, opened(url) as engine:
-            with connected(engine) as connection:
-                upgrade(connection)
+        with (
+            server.hold() as url,
+            opened(url) as engine,
+            connected(engine) as connection,
+        ):
+            upgrade(connection)
         yield server, url
         server.stop_now()
 
