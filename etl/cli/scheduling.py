@@ -41,12 +41,14 @@ def schedule(
 ) -> None:
     """Sync whenever [schedule] says so, until SIGTERM or Ctrl-C."""
     from etl import wiring  # noqa: PLC0415  # slow to import
+    from etl.operations.afterwards import require_metrics_file  # noqa: PLC0415
 
     options: Options = context.obj
     options.set_up_logs(default=LogFormat.AUTO)
     settings = settings_of(context)
     with stop_on_signals() as stop, ExitStack() as parts:
         wiring.with_keys(settings, None)
+        require_metrics_file(settings)
         scheduler = _scheduler(settings, stop, on_start=on_start)
         parts.enter_context(wiring.database_url(settings))  # up between syncs, if embedded
         _refuse_a_wrong_schema(settings)

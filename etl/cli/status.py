@@ -147,6 +147,8 @@ def _show_rows(
     if rows:
         headings = [heading for heading, _ in columns]
         body = [[value(row, at) for _, value in columns] for row in rows]
+        if title:
+            say()
         show_table(headings, body, title=title)
 
 

@@ -17,7 +17,7 @@ from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
 from etl.cli.terminal import complain, say, show_table
 from etl.cli.threads import SourceName
-from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId
 
 if TYPE_CHECKING:
@@ -150,15 +150,7 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
     for held in report.held:
         complain(held.message)
     for failure in report.errors[:MOST_ERRORS_SHOWN]:
-        complain(sentence(failure))
+        complain(failure.sentence)
     if len(report.errors) > MOST_ERRORS_SHOWN:
         more = len(report.errors) - MOST_ERRORS_SHOWN
         complain(f"… and {more:,} more; `runtide threads` shows them all.")
-
-
-def sentence(failure: Failure) -> str:
-    """One failure on one line."""
-    place = failure.source
-    if failure.thread is not None:
-        place += f", thread {failure.thread}"
-    return f"{place}: {failure.message}"

@@ -21,6 +21,12 @@ class Failure:
     thread: str | None
     message: str
 
+    @property
+    def sentence(self) -> str:
+        """Where it failed, and what was said."""
+        place = f"{self.source}, thread {self.thread}" if self.thread else self.source
+        return f"{place}: {self.message}"
+
 
 @dataclass(slots=True, kw_only=True)
 class SyncReport:

@@ -32,13 +32,13 @@ WRITERS = {
     f"{SYNC}.sources": WRITE,
     f"{SYNC}.threads": WRITE_AND_DELETE,
     f"{SYNC}.syncs": WRITE_AND_DELETE,
-    f"{SYNC}.rejects": WRITE,
+    f"{SYNC}.rejects": WRITE_AND_DELETE,
     f"{SYNC}.drift": WRITE,
     f"{SYNC}.erasures": READ,
     f"{SYNC}.alembic_version": READ,
 }
-"""What a sync does to each table, and no more; `untrack` deletes threads, and the
-ledger forgets its oldest rows."""
+"""What a sync does to each table, and no more; `untrack` deletes threads, the ledger
+forgets its oldest rows, and a replay writes rejects anew where privacy asks for it."""
 
 MAKE_MONTH = f"{SYNC}.make_month(date)"
 

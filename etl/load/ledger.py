@@ -156,7 +156,5 @@ def close_sync(engine: Engine, report: SyncReport) -> None:
 def _sentence(report: SyncReport) -> str | None:
     if not report.errors:
         return None
-    first = report.errors[0]
     more = len(report.errors) - 1
-    place = f"{first.source}, thread {first.thread}" if first.thread else first.source
-    return f"{place}: {first.message}" + (f" (and {more} more)" if more else "")
+    return report.errors[0].sentence + (f" (and {more} more)" if more else "")

@@ -1,5 +1,6 @@
 """What follows a sync that somebody else started: alerts, and the metrics file."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
     sync where an alert or the file cannot be used.
     """
     alerts = alerts_of(settings, sleep=time.sleep)
+    require_metrics_file(settings)
 
     def fail(sentence: str) -> None:
         now = datetime.now(UTC)
@@ -30,7 +32,7 @@ def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
 
     def report_it(report: SyncReport) -> None:
         if report.outcome is Outcome.FAILED:
-            said = report.errors[0].message if report.errors else "see the log"
+            said = report.errors[0].sentence if report.errors else "see the log"
             fail(f"Sync {report.sync_id} failed: {said}")
         if settings.metrics_file is not None:
             look_around(settings)
@@ -42,6 +44,16 @@ def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
     except SyncError as error:
         fail(f"A sync could not begin: {error}")
         raise
+
+
+def require_metrics_file(settings: Settings) -> None:
+    """Raise ConfigError where the metrics file could not be written."""
+    path = settings.metrics_file
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"The metrics file {path} cannot be written, for its directory is missing or"
+            " closed; make it, or set [metrics] file to another one."
+        )
 
 
 def look_around(settings: Settings) -> Standing:

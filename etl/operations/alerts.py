@@ -47,7 +47,7 @@ class Command:
 
     def deliver(self, message: Mapping[str, Any]) -> None:
         """Run it once; raises _DeliveryError where it does not end well."""
-        told = {"RUNTIDE_EVENT": message["event"], "RUNTIDE_SENTENCE": message["text"]}
+        told = {"RUNTIDE_EVENT": message["event"], "RUNTIDE_SENTENCE": message["sentence"]}
         try:
             done = subprocess.run(  # noqa: S603  # the configuration names it
                 self.arguments,

@@ -15,7 +15,7 @@ from apscheduler.triggers.base import BaseTrigger
 from etl.config import ScheduleConfig
 from etl.config.sections import span
 from etl.domain.errors import DatabaseError, HeldError, SyncError
-from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.outcome import Outcome, SyncReport
 from etl.operations.cron import next_due
 from etl.operations.incidents import Incidents
 from etl.operations.standing import Standing
@@ -225,7 +225,7 @@ class Scheduler:
             return
         if report.outcome is Outcome.FAILED or outages:
             first = (outages or report.errors)[0]
-            self._fail(number, f"Sync {report.sync_id} failed: {_sentence(first)}")
+            self._fail(number, f"Sync {report.sync_id} failed: {first.sentence}")
             return
         self._outages.pop(number, None)
         what = f"Syncs of {self.entries[number].source or 'all sources'} go well again,"
@@ -257,10 +257,3 @@ class Scheduler:
             id=f"retry-{number}",
             replace_existing=True,
         )
-
-
-def _sentence(failure: Failure) -> str:
-    place = (
-        f"{failure.source}, thread {failure.thread}" if failure.thread else failure.source
-    )
-    return f"{place}: {failure.message}"

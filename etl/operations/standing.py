@@ -100,9 +100,9 @@ def overdue_sources(
 ) -> list[str]:
     """A sentence for each source with threads whose sync should have begun long ago."""
     return [
-        f"No sync of {source.source} has begun since {due:%Y-%m-%d %H:%M} UTC, when one"
-        " was due, and gone well; see that `runtide schedule` or cron runs, and what the"
-        " last syncs said."
+        f"No sync of {source.source} has gone well since {due:%Y-%m-%d %H:%M} UTC, when"
+        " one was due; see that `runtide schedule` or cron runs, and what the last syncs"
+        " said."
         for source in sources
         if (due := _missed(entries, source, now)) is not None
     ]

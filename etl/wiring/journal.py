@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from etl.domain.errors import SyncError
-from etl.domain.outcome import Failure, Outcome, SyncReport
+from etl.domain.outcome import Outcome, SyncReport
 from etl.sync.pass_line import told
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def figures(report: SyncReport) -> dict[str, object]:
     """All that a report counts, and the first of its errors."""
     counted = asdict(report)
     del counted["sync_id"], counted["errors"], counted["held"]
-    first = sentence(report.errors[0]) if report.errors else None
+    first = report.errors[0].sentence if report.errors else None
     return counted | {
         "outcome": report.outcome.value,
         "seconds": round(report.seconds, 3),
@@ -53,9 +53,3 @@ def figures(report: SyncReport) -> dict[str, object]:
 def said(error: Exception) -> str:
     """What a person is told; of a defect only its kind, for it may quote anything."""
     return told(error) if isinstance(error, SyncError) else type(error).__name__
-
-
-def sentence(failure: Failure) -> str:
-    """One failure on one line."""
-    thread = "" if failure.thread is None else f", thread {failure.thread}"
-    return f"{failure.source}{thread}: {failure.message}"
