@@ -140,7 +140,8 @@ def _end(error: Exception, *, with_traceback: bool) -> int:
         complain(f"{error.format_message()} See `runtide --help`.")
         return ExitCode.USAGE
     if isinstance(error, SyncError):
-        complain(str(error))
+        if str(error):
+            complain(str(error))
         return _code_of(error)
     complain(
         f"This is a defect in runtide, {type(error).__name__}: {error}. Please report"

@@ -17,6 +17,7 @@ from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
 from etl.cli.terminal import complain, say, show_table
 from etl.cli.threads import SourceName
+from etl.domain.errors import HeldError
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId
 
@@ -59,11 +60,20 @@ def sync(
 
     settings = settings_of(context)
     watch = watcher_for(settings, source, is_silent=as_json or quiet)
-    with told(settings) as tell:
+    with told(settings) as tell, quiet_when_held(quiet):
         report = run(settings, source, thread, watch)
         print_report(report, as_json=as_json, quiet=quiet)
         tell(report)
     return EXIT_CODES[report.outcome]
+
+
+@contextmanager
+def quiet_when_held(quiet: bool) -> Iterator[None]:
+    """Where nothing but errors is to be printed, say nothing of another sync at work."""
+    try:
+        yield
+    except HeldError as error:
+        raise (HeldError() if quiet else error) from None
 
 
 def run(
@@ -147,8 +157,8 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
         show_table(headings, [row])
         if not report.threads and not report.errors:
             say("No threads are tracked; run `runtide track THREAD_ID …`.")
-    for held in report.held:
-        complain(held.message)
+        for held in report.held:
+            complain(held.message)
     for failure in report.errors[:MOST_ERRORS_SHOWN]:
         complain(failure.sentence)
     if len(report.errors) > MOST_ERRORS_SHOWN:

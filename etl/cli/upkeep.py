@@ -12,6 +12,7 @@ from etl.cli.syncing import (
     Quiet,
     ThreadName,
     print_report,
+    quiet_when_held,
     stop_on_signals,
     watcher_for,
 )
@@ -44,7 +45,7 @@ def backfill(
     from etl import wiring  # noqa: PLC0415  # slow to import
 
     settings = settings_of(context)
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, quiet_when_held(quiet):
         report = wiring.run_backfill(
             settings,
             source=source,
