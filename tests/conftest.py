@@ -78,6 +78,22 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
+def own_postgres() -> Iterator[tuple[EmbeddedPostgres, str]]:
+    """A Postgres of our own, with the newest schema, that a test may take away."""
+    with tempfile.TemporaryDirectory(prefix="runtide-test-") as folder:
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        server.start()
+        with (
+            server.hold() as url,
+            opened(url) as engine,
+            connected(engine) as connection,
+        ):
+            upgrade(connection)
+        yield server, url
+        server.stop_now()
+
+
+@pytest.fixture
 def data() -> Path:
     """Recorded runs and samples; data/samples/SOURCES.md says where they are from."""
     return Path(__file__).parent / "data"

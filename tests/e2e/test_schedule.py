@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,8 @@ from sqlalchemy.engine import Engine
 
 from etl.demo.server import DemoServer
 from etl.demo.world import World
-from etl.load.database import connected, opened
+from etl.load.database import opened
 from etl.load.embedded import EmbeddedPostgres
-from etl.load.schema import upgrade
 from tests.e2e.conftest import KEY, Command
 from tests.e2e.copied import Copied
 from tests.e2e.trapping import TrappedApi
@@ -192,22 +190,6 @@ def test_a_schema_that_is_missing_ends_it_at_once(
         "",
         "runtide: The database has no runtide schema yet; run `runtide db upgrade`.\n",
     )
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[tuple[EmbeddedPostgres, str]]:
-    """A Postgres of our own, with the newest schema, that a test may take away."""
-    with tempfile.TemporaryDirectory(prefix="runtide-test-") as folder:
-        server = EmbeddedPostgres(Path(folder) / "postgres")
-        server.start()
-        with (
-            server.hold() as url,
-            opened(url) as engine,
-            connected(engine) as connection,
-        ):
-            upgrade(connection)
-        yield server, url
-        server.stop_now()
 
 
 @pytest.mark.slow
