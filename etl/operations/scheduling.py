@@ -52,9 +52,13 @@ class _Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    """What a scheduler does; `sync` may raise SyncError, `look` DatabaseError."""
+    """What a scheduler does; `sync` may raise SyncError, `look` DatabaseError.
+
+    `interrupt` asks the sync at work, and all that would come after it, to end soon.
+    """
 
     sync: Callable[[str | None], SyncReport]
+    interrupt: Callable[[], None]
     look: Callable[[], Standing]
     incidents: Incidents
     now: Callable[[], datetime]
@@ -132,6 +136,7 @@ class Scheduler:
         meanwhile, and wants to be tried again.
         """
         self._stopping.set()
+        self.tasks.interrupt()
         self._jobs.shutdown(wait=False)
         with self._turn, self._looking:
             pass

@@ -2,20 +2,18 @@
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
 
+from etl.cli.scheduling import Syncs
 from etl.config import Config, DatabaseConfig, ScheduleConfig, Settings, SourceConfig
 from etl.demo.server import DemoServer
 from etl.demo.world import World
-from etl.domain.outcome import SyncReport
 from etl.domain.run import ThreadId
 from etl.load.database import opened
 from etl.load.embedded import EmbeddedPostgres
@@ -23,12 +21,10 @@ from etl.load.threads import record_source, track
 from etl.operations.afterwards import look_around
 from etl.operations.incidents import Incidents, Notice
 from etl.operations.scheduling import Scheduler, Tasks
-from etl.wiring import run_sync
 from tests.conftest import as_text
 from tests.e2e.copied import Copied
 from tests.e2e.trapping import TrappedApi
 from tests.integration.builders import query
-from tests.integration.syncing import Unwatched
 
 PATIENCE = 60.0
 NEVER = ScheduleConfig(cron="0 0 29 2 *", on_start=True)
@@ -54,18 +50,10 @@ def track_all(engine: Engine, settings: Settings, world: World) -> None:
 def a_scheduler(settings: Settings, told: list[Notice]) -> Scheduler:
     """A scheduler as the command makes it, that tries again soon."""
 
-    def sync(source: str | None) -> SyncReport:
-        return run_sync(
-            settings,
-            source=source,
-            thread=None,
-            watch=lambda _: nullcontext(Unwatched()),
-            stop=threading.Event(),
-            trigger="schedule",
-        )
-
+    syncs = Syncs(settings)
     tasks = Tasks(
-        sync=sync,
+        sync=syncs.run,
+        interrupt=syncs.interrupt,
         look=lambda: look_around(settings),
         incidents=Incidents(told.append, now=now),
         now=now,
