@@ -79,7 +79,7 @@ def _scheduler(
     tasks = Tasks(
         sync=syncs.run,
         interrupt=syncs.interrupt,
-        look=partial(look_around, settings),
+        look=partial(look_around, settings, settings.schedule),
         incidents=Incidents(alerts.send, now=_now),
         now=_now,
     )
@@ -124,7 +124,7 @@ def _refuse_a_wrong_schema(settings: "Settings") -> None:
     from etl.operations.afterwards import look_around  # noqa: PLC0415
 
     try:
-        look_around(settings)
+        look_around(settings, settings.schedule)
     except SchemaError:
         raise
     except DatabaseError:

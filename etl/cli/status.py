@@ -54,7 +54,7 @@ def _look(settings: "Settings") -> "tuple[Standing, RunsOverview]":
     from etl.operations.standing import look  # noqa: PLC0415
 
     with wiring.ready_database(settings) as engine, connected(engine) as connection:
-        return look(connection, settings, now=now()), runs_overview(connection)
+        return look(connection, settings.promised, now=now()), runs_overview(connection)
 
 
 def _watch(settings: "Settings") -> None:
@@ -66,7 +66,7 @@ def _watch(settings: "Settings") -> None:
     with wiring.ready_database(settings) as engine:
         while True:
             with connected(engine) as connection:
-                standing = look(connection, settings, now=now())
+                standing = look(connection, settings.promised, now=now())
             if sys.stdout.isatty():
                 print(CLEAR, end="")
             show(standing, None, at=now())

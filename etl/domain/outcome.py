@@ -50,3 +50,11 @@ class SyncReport:
     seconds: float = 0.0
     errors: list[Failure] = field(default_factory=list)
     held: list[Failure] = field(default_factory=list)
+
+    @property
+    def outage(self) -> Failure | None:
+        """Why a whole source, or the whole sync, could not be read; None if they were."""
+        sources = [error for error in self.errors if error.thread is None]
+        if not sources and self.outcome is Outcome.FAILED:
+            sources = self.errors
+        return next(iter(sources), None)

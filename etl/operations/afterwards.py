@@ -2,14 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from etl import wiring
-from etl.config import Settings
+from etl.config import ScheduleConfig, Settings
 from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
-from etl.domain.outcome import Outcome, SyncReport
+from etl.domain.outcome import SyncReport
 from etl.load.database import connected
 from etl.operations.alerts import alerts_of
 from etl.operations.incidents import Notice
@@ -31,11 +31,10 @@ def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
         alerts.send(Notice(event="failed", sentence=sentence, at=now, since=now))
 
     def report_it(report: SyncReport) -> None:
-        if report.outcome is Outcome.FAILED:
-            said = report.errors[0].sentence if report.errors else "see the log"
-            fail(f"Sync {report.sync_id} failed: {said}")
+        if report.outage is not None:
+            fail(f"Sync {report.sync_id} failed: {report.outage.sentence}")
         if settings.metrics_file is not None:
-            look_around(settings)
+            look_around(settings, settings.promised)
 
     try:
         yield report_it
@@ -56,13 +55,15 @@ def require_metrics_file(settings: Settings) -> None:
         )
 
 
-def look_around(settings: Settings) -> Standing:
+def look_around(settings: Settings, entries: Sequence[ScheduleConfig]) -> Standing:
     """See how things stand now, and write the metrics file if there is to be one.
+
+    `entries` are what is promised.
 
     Raises DatabaseError where that cannot be seen.
     """
     with wiring.ready_database(settings) as engine, connected(engine) as connection:
-        standing = look(connection, settings, now=datetime.now(UTC))
+        standing = look(connection, entries, now=datetime.now(UTC))
     if settings.metrics_file is not None:
         from etl.operations.metrics import write_file  # noqa: PLC0415  # slow to import
 

@@ -225,12 +225,10 @@ class Scheduler:
             self._judge(number, report)
 
     def _judge(self, number: int, report: SyncReport) -> None:
-        outages = [error for error in report.errors if error.thread is None]
         if report.outcome is Outcome.INTERRUPTED:
             return
-        if report.outcome is Outcome.FAILED or outages:
-            first = (outages or report.errors)[0]
-            self._fail(number, f"Sync {report.sync_id} failed: {first.sentence}")
+        if report.outage is not None:
+            self._fail(number, f"Sync {report.sync_id} failed: {report.outage.sentence}")
             return
         self._outages.pop(number, None)
         what = f"Syncs of {self.entries[number].source or 'all sources'} go well again,"

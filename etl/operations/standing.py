@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from etl.config import ScheduleConfig, Settings
+from etl.config import ScheduleConfig
 from etl.config.sections import span
 from etl.load.overview import (
     DatabaseOverview,
@@ -56,13 +56,18 @@ class Standing:
     needs: list[str]
 
 
-def look(connection: Connection, settings: Settings, *, now: datetime) -> Standing:
-    """Read how things stand at `now`, this machine's time."""
+def look(
+    connection: Connection, entries: Sequence[ScheduleConfig], *, now: datetime
+) -> Standing:
+    """Read how things stand at `now`, by the clock of this machine.
+
+    `entries` are what is promised: what is overdue is judged by them.
+    """
     sources = sources_overview(connection)
     failing = failing_threads(connection)
     syncs = last_syncs(connection)
     rejects = rejects_overview(connection)
-    overdue = overdue_sources(settings.promised, sources, now=now)
+    overdue = overdue_sources(entries, sources, now=now)
     return Standing(
         sources=sources,
         failing=failing,
@@ -70,7 +75,7 @@ def look(connection: Connection, settings: Settings, *, now: datetime) -> Standi
         rejects=rejects,
         drift=drift_overview(connection),
         database=database_overview(connection),
-        next=next_syncs(settings.promised, now=now),
+        next=next_syncs(entries, now=now),
         overdue=overdue,
         needs=[
             *overdue,

@@ -144,6 +144,22 @@ def test_whoever_writes_is_told_who_holds_the_source(
     assert answer.err == held_by(first, answer.err)
 
 
+@pytest.mark.parametrize("name", ["sync", "backfill"])
+def test_quiet_says_nothing_of_a_source_that_is_held(
+    command: Command, world: World, name: str
+) -> None:
+    api = TrappedApi(world)
+    with api.listening() as base_url:
+        command.configure(base_url)
+        command("track", *world.thread_ids)
+        first = one_that_hangs(command, api)
+        answer = command(name, "--quiet")
+        api.recover()
+        report_of(first)
+
+    assert (answer.code, answer.out, answer.err) == (75, "", "")
+
+
 def test_a_killed_sync_lets_go_at_once_and_is_shown_as_interrupted(
     command: Command, world: World, copied: Copied
 ) -> None:

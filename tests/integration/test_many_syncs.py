@@ -54,7 +54,7 @@ def a_scheduler(settings: Settings, told: list[Notice]) -> Scheduler:
     tasks = Tasks(
         sync=syncs.run,
         interrupt=syncs.interrupt,
-        look=lambda: look_around(settings),
+        look=lambda: look_around(settings, [NEVER]),
         incidents=Incidents(told.append, now=now),
         now=now,
     )
