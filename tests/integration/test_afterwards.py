@@ -145,3 +145,20 @@ def test_a_metrics_file_that_cannot_be_written_is_told_before_the_sync(
         " one.\n"
     )
     assert query(swept_engine, "SELECT outcome FROM run_sync.syncs") == []
+
+
+def test_one_source_that_is_away_is_told_though_the_others_are_read(
+    runtide: Runtide, api: DemoServer, alerting: str, alerts: Path
+) -> None:
+    away = '[[sources]]\nname = "away"\nbase_url = "http://127.0.0.1:1/v1"\n'
+    runtide.configure(api.base_url, sync=alerting + "\n" + away)
+    runtide("track", "--source", "demo", *api.thread_ids)
+    runtide("track", "--source", "away", "thread_a")
+    answer = runtide("sync", "--json")
+
+    message = json.loads(alerts.read_text())
+    report = json.loads(answer.out)
+    assert (answer.code, report["outcome"]) == (3, "partial")
+    assert message["sentence"].startswith(
+        f"Sync {report['sync_id']} failed: away: http://127.0.0.1:1/v1 cannot be reached"
+    )

@@ -1,5 +1,7 @@
 """Roles that can do less than the owner: what each can do, and that it can do no more."""
 
+from pathlib import Path
+
 import pytest
 
 from etl.demo.server import DemoServer
@@ -64,6 +66,21 @@ def test_a_writer_replays_and_makes_months_that_belong_to_the_owner(
     ) == [("run_history.runs_2026_11", owned.owner)]
 
 
+def test_a_writer_cleans_the_quarantine_where_privacy_asks_for_it(
+    as_role: Call, owned: OwnedDatabase, name: str, tmp_path: Path
+) -> None:
+    granted(as_role, "writer", name)
+    as_role("track", "thread_x", role=name)
+    owned.run(ADD_REJECT.replace("PAYLOAD", '{"id": "run_x", "instructions": "Hush."}'))
+    with (tmp_path / "config.toml").open("a") as file:
+        file.write('[sources.privacy]\ninstructions = "omit"\n')
+
+    code, _, err = as_role("replay", role=name)
+
+    assert (code, err) == (0, "")
+    assert owned.run("SELECT payload FROM run_sync.rejects") == [('{"id":"run_x"}',)]
+
+
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [
@@ -87,7 +104,7 @@ def test_a_writer_replays_and_makes_months_that_belong_to_the_owner(
             "UPDATE run_history.instructions SET body = ''",
             "permission denied for table instructions",
         ),
-        ("DELETE FROM run_sync.rejects", "permission denied for table rejects"),
+        ("DELETE FROM run_sync.drift", "permission denied for table drift"),
         ("INSERT INTO run_sync.erasures DEFAULT VALUES", "permission denied"),
     ],
 )
