@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
@@ -37,6 +38,16 @@ def command(tmp_path: Path, database_url: str) -> Command:
 @pytest.fixture
 def copied(engine: Engine, world: World) -> Copied:
     return Copied(engine, world)
+
+
+@pytest.fixture
+def api(command: Command, world: World) -> Iterator[TrappedApi]:
+    """The world's server; the command is configured for it and tracks all threads."""
+    api = TrappedApi(world)
+    with api.listening() as base_url:
+        command.configure(base_url)
+        command("track", *world.thread_ids)
+        yield api
 
 
 SYNCED = "SELECT trigger, outcome, error FROM run_sync.syncs ORDER BY sync_id"
@@ -102,43 +113,35 @@ def held_by(sync: "subprocess.Popen[str]", said: str, *, source: str = "demo") -
 
 
 def test_of_three_syncs_at_the_same_instant_exactly_one_runs(
-    command: Command, world: World, copied: Copied
+    command: Command, api: TrappedApi, copied: Copied
 ) -> None:
-    api = TrappedApi(world)
-    with api.listening() as base_url:
-        command.configure(base_url)
-        command("track", *world.thread_ids)
-        hangs = api.hang(after=0, waiting=2)
-        syncs = [started(command) for _ in range(3)]
-        assert hangs.wait(timeout=60)
-        ended = all_but_one(syncs)
-        api.recover()
-        [runner] = [sync for sync in syncs if sync not in ended]
+    hangs = api.hang(after=0, waiting=2)
+    syncs = [started(command) for _ in range(3)]
+    assert hangs.wait(timeout=60)
+    ended = all_but_one(syncs)
+    api.recover()
+    [runner] = [sync for sync in syncs if sync not in ended]
 
-        assert report_of(runner)["outcome"] == "succeeded"
-        for sync in ended:
-            out, err = sync.communicate(timeout=60)
-            assert (sync.returncode, out) == (75, "")
-            assert err == held_by(runner, err)
-        assert query(copied.engine, SYNCED) == [("sync", "succeeded", None)]
-        assert copied.is_whole(at=api.now)
-        copied.check(at=api.now)
+    assert report_of(runner)["outcome"] == "succeeded"
+    for sync in ended:
+        out, err = sync.communicate(timeout=60)
+        assert (sync.returncode, out) == (75, "")
+        assert err == held_by(runner, err)
+    assert query(copied.engine, SYNCED) == [("sync", "succeeded", None)]
+    assert copied.is_whole(at=api.now)
+    copied.check(at=api.now)
 
 
 @pytest.mark.parametrize(
     "arguments", [("sync",), ("sync", "--json"), ("backfill",), ("replay",)]
 )
 def test_whoever_writes_is_told_who_holds_the_source(
-    command: Command, world: World, arguments: tuple[str, ...]
+    command: Command, api: TrappedApi, arguments: tuple[str, ...]
 ) -> None:
-    api = TrappedApi(world)
-    with api.listening() as base_url:
-        command.configure(base_url)
-        command("track", *world.thread_ids)
-        first = one_that_hangs(command, api)
-        answer = command(*arguments)
-        api.recover()
-        report_of(first)
+    first = one_that_hangs(command, api)
+    answer = command(*arguments)
+    api.recover()
+    report_of(first)
 
     assert (answer.code, answer.out) == (75, "")
     assert answer.err == held_by(first, answer.err)
@@ -146,32 +149,24 @@ def test_whoever_writes_is_told_who_holds_the_source(
 
 @pytest.mark.parametrize("name", ["sync", "backfill"])
 def test_quiet_says_nothing_of_a_source_that_is_held(
-    command: Command, world: World, name: str
+    command: Command, api: TrappedApi, name: str
 ) -> None:
-    api = TrappedApi(world)
-    with api.listening() as base_url:
-        command.configure(base_url)
-        command("track", *world.thread_ids)
-        first = one_that_hangs(command, api)
-        answer = command(name, "--quiet")
-        api.recover()
-        report_of(first)
+    first = one_that_hangs(command, api)
+    answer = command(name, "--quiet")
+    api.recover()
+    report_of(first)
 
     assert (answer.code, answer.out, answer.err) == (75, "", "")
 
 
 def test_a_killed_sync_lets_go_at_once_and_is_shown_as_interrupted(
-    command: Command, world: World, copied: Copied
+    command: Command, api: TrappedApi, copied: Copied
 ) -> None:
-    api = TrappedApi(world)
-    with api.listening() as base_url:
-        command.configure(base_url)
-        command("track", *world.thread_ids)
-        killed = one_that_hangs(command, api)
-        killed.kill()
-        killed.communicate(timeout=120)
-        api.recover()
-        answer = command("sync", "--quiet")
+    killed = one_that_hangs(command, api)
+    killed.kill()
+    killed.communicate(timeout=120)
+    api.recover()
+    answer = command("sync", "--quiet")
 
     assert killed.returncode == -SIGKILL
     assert (answer.code, answer.out, answer.err) == (0, "", "")
@@ -190,25 +185,23 @@ def test_a_killed_sync_lets_go_at_once_and_is_shown_as_interrupted(
 
 
 def test_a_sync_that_lost_its_lock_cannot_write_any_more(
-    command: Command, world: World, copied: Copied
+    command: Command, api: TrappedApi, copied: Copied
 ) -> None:
-    api = TrappedApi(world)
-    with api.listening() as base_url:
-        command.configure(base_url)
-        command("track", *world.thread_ids)
-        first = one_that_hangs(command, api)
-        with copied.engine.begin() as connection:
-            connection.execute(
-                sa.text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_locks"
-                    " WHERE locktype = 'advisory' AND classid = x'72756e74'::bigint::oid"
-                )
+    first = one_that_hangs(command, api)
+    with copied.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND classid = x'72756e74'::bigint::oid"
+                " AND database = (SELECT oid FROM pg_database"
+                " WHERE datname = current_database())"
             )
-        api.let_others_pass()
-        second = command("sync", "--quiet")
-        runs = copied.payloads()
-        api.recover()
-        report = report_of(first)
+        )
+    api.let_others_pass()
+    second = command("sync", "--quiet")
+    runs = copied.payloads()
+    api.recover()
+    report = report_of(first)
 
     assert second.code == 0
     assert report["outcome"] == "failed"
