@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC
 from functools import partial
@@ -120,13 +120,11 @@ def _take(connection: Connection, source_ids: Sequence[SourceId]) -> list[Source
 
 def _let_go(connection: Connection, taken: Sequence[SourceId]) -> None:
     """Give the locks back before the connection goes back to its pool."""
-    try:
+    with suppress(sa.exc.SQLAlchemyError):  # a lost connection has lost its locks
         connection.rollback()
         for each in taken:
             connection.execute(sa.select(sa.func.pg_advisory_unlock(SPACE, each)))
         connection.rollback()
-    except sa.exc.SQLAlchemyError:
-        connection.invalidate()  # with the connection go its locks
 
 
 def _told(connection: Connection, source_id: SourceId) -> str:

@@ -81,7 +81,7 @@ def _of_sources(standing: Standing) -> Iterator[Gauge]:
         for gauge, moment in ((through, each.complete_through), (good, each.last_good_at)):
             if moment is not None:
                 gauge.add_metric([each.source], moment.timestamp())
-        held.add_metric([each.source], each.is_held)
+        held.add_metric([each.source], each.at_work_since is not None)
         rejects.add_metric([each.source], _waiting(standing, each))
     yield from (threads, through, good, held, rejects)
     yield _overdue(standing)

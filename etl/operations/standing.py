@@ -118,10 +118,10 @@ def _missed(
 ) -> datetime | None:
     """The latest instant that a source's syncs should not have missed, but did."""
     mine = [entry for entry in entries if entry.source in {None, source.source}]
-    if not mine or source.tracked_since is None or source.is_held:
+    if not mine or source.tracked_since is None:
         return None
     due = max(last_due(entry, now - span(entry.overdue_after)) for entry in mine)
-    begun = source.last_good_at or source.tracked_since
+    begun = source.at_work_since or source.last_good_at or source.tracked_since
     return due if begun < due - TOLERANCE else None
 
 

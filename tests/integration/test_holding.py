@@ -1,5 +1,6 @@
 """Who holds a source, and what the ledger says of those who died."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -71,6 +72,33 @@ def test_all_or_none_where_all_are_needed(engine: Engine, two: list[SourceId]) -
         with connected(engine) as connection:
             assert held_now(connection) == {one}
     assert query(engine, "SELECT trigger FROM run_sync.syncs") == [("first",)]
+
+
+def test_two_that_ask_at_the_same_instant_do_not_share(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    both_ask, both_were_told = threading.Barrier(2), threading.Barrier(2)
+    held: list[list[SourceId]] = []
+
+    def ask(wanted: list[SourceId]) -> None:
+        both_ask.wait(60)
+        try:
+            with holding_free(engine, wanted, trigger="test") as hold:
+                held.append(list(hold.source_ids))
+                both_were_told.wait(60)
+        except HeldError:
+            both_were_told.wait(60)
+
+    for _ in range(40):
+        askers = [
+            threading.Thread(target=ask, args=[wanted]) for wanted in (two, two[::-1])
+        ]
+        for asker in askers:
+            asker.start()
+        for asker in askers:
+            asker.join(60)
+
+    assert [sorted(each) for each in held] == [two] * 40
 
 
 def test_whoever_holds_a_source_ends_the_rows_of_the_dead(

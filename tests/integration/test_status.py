@@ -239,6 +239,28 @@ def test_overdue_is_what_was_due_and_did_not_go_well(  # noqa: PLR0917  # by nam
     assert bool(found["overdue"]) == is_overdue
 
 
+@pytest.mark.parametrize(("began", "is_overdue"), [("5 minutes", False), ("9 hours", True)])
+def test_a_sync_at_work_is_in_time_or_hangs(
+    runtide: Runtide,
+    engine: Engine,
+    thread: Callable[..., None],
+    began: str,
+    is_overdue: object,
+) -> None:
+    runtide.configure(
+        "http://127.0.0.1:9/v1", sync='[schedule]\ncron = "0 * * * *"\noverdue_after = "2h"'
+    )
+    thread("thread_fine")
+    [(source_id,)] = query(engine, "SELECT source_id FROM run_sync.sources")
+    with holding(engine, [source_id], trigger="schedule"):
+        execute(
+            engine, f"UPDATE run_sync.syncs SET started_at = now() - interval '{began}'"
+        )
+        found = json.loads(runtide("status", "--json").out)
+
+    assert bool(found["overdue"]) == is_overdue
+
+
 def test_without_a_promise_nothing_is_overdue(
     runtide: Runtide, thread: Callable[..., None]
 ) -> None:

@@ -23,7 +23,8 @@ class SourceOverview(NamedTuple):
     """One source: its threads by state, and how its last syncs went.
 
     Every thread that is not gone is complete up to `complete_through`; None where one
-    was never read. `last_good_at` is when the last sync began that read it.
+    was never read. `last_good_at` is when the last sync began that read it and went
+    well, `at_work_since` when the one began that holds it now.
     """
 
     source: str
@@ -39,7 +40,7 @@ class SourceOverview(NamedTuple):
     last_pass_at: datetime | None
     tracked_since: datetime | None
     last_good_at: datetime | None
-    is_held: bool
+    at_work_since: datetime | None
 
 
 class FailingThread(NamedTuple):
@@ -78,15 +79,14 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
         (count.filter(unread) > 0, sa.null()),
         else_=sa.func.min(threads.c.last_pass_at).filter(alive),
     )
-    good = (
-        sa.select(sa.func.max(syncs.c.started_at))
-        .where(
-            syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value]),
-            syncs.c.trigger.not_in(NO_READING),
-            sources.c.source_id == sa.any_(syncs.c.source_ids),
-        )
-        .scalar_subquery()
+    reading = sa.select(sa.func.max(syncs.c.started_at)).where(
+        syncs.c.trigger.not_in(NO_READING),
+        sources.c.source_id == sa.any_(syncs.c.source_ids),
     )
+    good = reading.where(
+        syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value])
+    )
+    at_work = reading.where(syncs.c.finished_at.is_(None))
     held = sorted(held_now(connection))
     statement = (
         sa.select(
@@ -102,8 +102,8 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
             through,
             sa.func.max(threads.c.last_pass_at),
             sa.func.min(threads.c.tracked_at),
-            good,
-            sources.c.source_id.in_(held),
+            good.scalar_subquery(),
+            sa.case((sources.c.source_id.in_(held), at_work.scalar_subquery())),
         )
         .outerjoin(threads, threads.c.source_id == sources.c.source_id)
         .group_by(sources.c.source_id)
