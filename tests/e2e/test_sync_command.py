@@ -33,6 +33,7 @@ JSON_KEYS = [
     "rejects",
     "seconds",
     "errors",
+    "held",
 ]
 
 
@@ -44,7 +45,7 @@ def test_json_is_one_object_with_the_promised_keys_and_nothing_else(
     report = json.loads(answer.out)
     assert (answer.code, answer.err) == (0, "")
     assert list(report) == JSON_KEYS
-    assert report["outcome"] == "succeeded"
+    assert (report["outcome"], report["errors"], report["held"]) == ("succeeded", [], [])
     assert report["threads"] == len(api.thread_ids)
     assert report["runs_created"] == len(list(world.all_payloads(at=world.now)))
 
