@@ -397,4 +397,10 @@ def test_what_the_database_refuses_stays_in_quarantine_with_its_text(
     assert query(engine, "SELECT payload, replayed_at FROM run_sync.rejects") == [
         (text.decode(), None)
     ]
-    assert runtide("status", "--json").out.count('"rejects": 1') == 2
+    told = json.loads(runtide("status", "--json").out)
+    assert [each["rejects"] for each in told["rejects"]] == [1]
+    assert [(each["trigger"], each["rejects"]) for each in told["syncs"]] == [
+        ("replay", 0),
+        ("sync", 1),
+    ]
+    assert told["runs"]["rejects"] == 1
