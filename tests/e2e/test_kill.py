@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.integration.builders import query
 
 HOUR = 3600
 THREADS = 60
+DIED = "its process ended without a word (HOLDER); what it committed stands"
 SETTINGS = "\n[sync]\npage_size = 20\nworkers = 4\n"
 
 
@@ -104,7 +106,7 @@ def kill_and_compare(
         undisturbed = Copied(other_engine, world)
         assert undisturbed.is_whole(at=api.now)
         assert copied.everything() == undisturbed.everything()
-        assert outcomes(engine) == {None: kills, "succeeded": 1}
+        assert outcomes(engine) == {("interrupted", DIED): kills, ("succeeded", None): 1}
 
 
 def kill_a_sync(command: Command, api: TrappedApi, dice: random.Random) -> None:
@@ -117,9 +119,13 @@ def kill_a_sync(command: Command, api: TrappedApi, dice: random.Random) -> None:
     assert (sync.returncode, said) == (-SIGKILL, "")
 
 
-def outcomes(engine: Engine) -> dict[str | None, int]:
-    """How many syncs of the ledger ended in which way; None: without a word."""
-    return dict(query(engine, "SELECT outcome, count(*) FROM run_sync.syncs GROUP BY 1"))
+def outcomes(engine: Engine) -> Counter[tuple[str, str | None]]:
+    """How many syncs of the ledger ended in which way, and what it says of them."""
+    rows = query(engine, "SELECT outcome, error, holder FROM run_sync.syncs")
+    return Counter(
+        (outcome, error and error.replace(holder, "HOLDER"))
+        for outcome, error, holder in rows
+    )
 
 
 # kill -9 of Postgres ------------------------------------------------------------
