@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,9 +16,14 @@ from tests.e2e.conftest import Command
 
 
 @pytest.fixture
-def stranger(tmp_path: Path) -> Command:
-    """The command in an empty directory, on the embedded database."""
-    return Command(tmp_path)
+def stranger() -> Iterator[Command]:
+    """The command in an empty directory, on the embedded database.
+
+    Not below pytest's own: as root, every new test run closes that to all other users,
+    the server's among them, maybe while the cluster is made.
+    """
+    with tempfile.TemporaryDirectory(prefix="runtide-test-", dir="/tmp") as directory:
+        yield Command(Path(directory))
 
 
 def test_init_writes_a_configuration_once_and_makes_the_tables(stranger: Command) -> None:
@@ -69,7 +76,8 @@ def test_status_counts_what_is_there(ready: Command, api: DemoServer) -> None:
 
 
 def test_the_embedded_server_stays_up_between_start_and_stop(stranger: Command) -> None:
-    stranger("init")
+    made = stranger("init")
+    assert (made.code, made.err) == (0, "")
     try:
         assert stranger("db", "start").code == 0
         url = stranger("db", "url").out.strip()
