@@ -339,14 +339,15 @@ def test_status_names_what_is_new(
 
     shown, told = runtide("status"), json.loads(runtide("status", "--json").out)
 
-    lines = [line.split("  ") for line in shown.out.splitlines()]
+    lines = [line.split("  ") for line in shown.out.splitlines() if line.strip()]
     cells = [[cell.strip() for cell in line if cell.strip()] for line in lines]
-    assert ["new to the schema", "kind", "value", "seen", "first seen", "example"] in cells
-    found = [line[:4] + line[5:] for line in cells if len(line) == 6 and RUN in line]
-    assert found == [
-        ["model", "unexpected type", "integer", "2", RUN],
-        ["status", "unknown value", "paused", "2", RUN],
-        ["usage.audio_tokens", "unknown field", "integer", "2", RUN],
+    title = cells.index(["new to the schema"])
+    headings = ["source", "place", "kind", "value", "seen", "first seen", "example"]
+    assert cells[title + 1] == headings
+    assert [line[:5] + line[6:] for line in cells if RUN in line] == [
+        ["demo", "model", "unexpected type", "integer", "2", RUN],
+        ["demo", "status", "unknown value", "paused", "2", RUN],
+        ["demo", "usage.audio_tokens", "unknown field", "integer", "2", RUN],
     ]
     assert [
         (each["source"], each["path"], each["kind"], each["value"], each["times_seen"])
