@@ -7,10 +7,11 @@ says how many lives of a world the slow test tries.
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from sqlalchemy.engine import Engine
 
 from etl.config import Config, DatabaseConfig, Settings, SourceConfig, SyncConfig
 from etl.domain.batch import SourceId
+from etl.domain.errors import HeldError
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId, is_terminal
 from etl.load.database import connected
@@ -71,6 +73,14 @@ schedules = st.lists(
     st.builds(Scheduled, after=st.integers(0, 12), source=small, change=changes),
     max_size=5,
 )
+MEETINGS = """
+WITH ours AS (
+    SELECT sync_id, source_ids, tstzrange(started_at, finished_at) AS at_work
+    FROM run_sync.syncs WHERE source_ids && CAST(:ids AS smallint[])
+)
+SELECT one.sync_id, other.sync_id FROM ours AS one JOIN ours AS other
+ON one.sync_id < other.sync_id
+AND one.source_ids && other.source_ids AND one.at_work && other.at_work"""
 names = (f"example_{number}" for number in count())
 
 
@@ -160,10 +170,9 @@ class Syncs(RuleBasedStateMachine):
     @rule(scheduled=schedules)
     def two_syncs_at_once(self, scheduled: list[Scheduled]) -> None:
         self.schedule(scheduled)
-        with ThreadPoolExecutor(2) as pool:
-            both = [pool.submit(self.synced, threading.Event()) for _ in range(2)]
-        for each in both:
-            self.told(each.result())
+        sync = partial(self.synced, threading.Event())
+        for report in self.at_once(sync, sync):
+            self.told(report)
 
     @rule(scheduled=schedules, after=st.integers(0, 12))
     def a_sync_that_is_stopped(self, scheduled: list[Scheduled], after: int) -> None:
@@ -175,12 +184,9 @@ class Syncs(RuleBasedStateMachine):
     @rule(scheduled=schedules, with_a_sync=st.booleans())
     def backfill(self, scheduled: list[Scheduled], *, with_a_sync: bool) -> None:
         self.schedule(scheduled)
-        with ThreadPoolExecutor(2) as pool:
-            beside = pool.submit(self.synced, threading.Event()) if with_a_sync else None
-            report = self.backfilled()
-        self.told(report)
-        if beside:
-            self.told(beside.result())
+        beside = [partial(self.synced, threading.Event())] if with_a_sync else []
+        for report in self.at_once(self.backfilled, *beside):
+            self.told(report)
 
     @rule()
     def a_quiet_sync_makes_the_tables_equal_the_world(self) -> None:
@@ -236,6 +242,17 @@ class Syncs(RuleBasedStateMachine):
 
     # What must hold after each sync -------------------------------------------
 
+    def at_once(self, *working: Callable[[], SyncReport]) -> list[SyncReport]:
+        """Let several begin at once; who finds the sources held leaves no trace."""
+        before = self.ledger_rows()
+        with ThreadPoolExecutor(len(working)) as pool:
+            ended = [pool.submit(each) for each in working]
+        held = [each for each in ended if isinstance(each.exception(), HeldError)]
+        reports = [each.result() for each in ended if each not in held]
+        assert reports
+        assert self.ledger_rows() == before + len(reports)
+        return reports
+
     def told(self, report: SyncReport) -> None:
         """Look at what a sync left behind."""
         self.world.catch_up()
@@ -245,10 +262,15 @@ class Syncs(RuleBasedStateMachine):
             " WHERE sync_id = :id",
             id=report.sync_id,
         ) == [(report.outcome.value, True)]
+        self.nobody_met()
         for source_id, source in self.sources():
             rows = self.rows(source_id)
             self.rows_are_true(source, rows)
             self.bookmarks_are_true(source_id, source, rows)
+
+    def nobody_met(self) -> None:
+        """No two syncs were ever at work on the same source at the same time."""
+        assert query(self.engine, MEETINGS, ids=self.source_ids) == []
 
     def rows_are_true(self, source: LivingSource, rows: dict[str, Any]) -> None:
         """A row is what its run has been once, and never an older version than before."""
@@ -312,6 +334,14 @@ class Syncs(RuleBasedStateMachine):
         )
         self.owes_a_backfill = report.outcome is Outcome.FAILED
         return report
+
+    def ledger_rows(self) -> int:
+        statement = (
+            "SELECT count(*) FROM run_sync.syncs"
+            " WHERE source_ids && CAST(:ids AS smallint[])"
+        )
+        [(rows,)] = query(self.engine, statement, ids=self.source_ids)
+        return int(rows)
 
     def rows(self, source_id: SourceId) -> dict[str, Any]:
         """Every payload, rebuilt from the tables; no run may be there twice."""
