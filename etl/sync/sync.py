@@ -42,7 +42,8 @@ def sync(
     """Read all threads of all sources and commit what is found.
 
     One thread's failure is its own and stands in the report. Raises DatabaseError
-    where the store fails; what was committed until then stays.
+    where the store fails, and sets `stop`, for the workers to end; what was committed
+    until then stays.
     """
     return _Sync(sources, store, report, stop).work(watcher)
 

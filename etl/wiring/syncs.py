@@ -21,6 +21,7 @@ from etl.sync import SyncedSource, Watcher, sync
 from etl.wiring.journal import journaled
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.sources import clock_from, http_source
+from etl.wiring.stopping import OwnStop
 from etl.wiring.tracing import Traces, traces
 
 Watch = Callable[[int], AbstractContextManager[Watcher]]
@@ -115,8 +116,9 @@ def run(
     """Run one sync over a scope, with its row in the ledger.
 
     Sources that another sync holds are left alone, and stand in the report; raises
-    HeldError where there is no other.
+    HeldError where there is no other. A sync that fails leaves `stop` as it was.
     """
+    stop = OwnStop(stop)
     ids = dict(zip(source_ids(engine, scope.sources), scope.sources, strict=True))
     if scope.thread is not None and not _due(engine, scope, list(ids)):
         raise ConfigError(

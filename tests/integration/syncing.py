@@ -66,14 +66,14 @@ class Syncer:
     def track(self, thread_ids: Sequence[str]) -> None:
         track(self.engine, self.source_id, [ThreadId(each) for each in thread_ids])
 
-    def sync(self) -> SyncReport:
+    def sync(self, stop: threading.Event | None = None) -> SyncReport:
         """Sync all threads once."""
         return run_sync(
             self.settings,
             source=self.source.name,
             thread=None,
             watch=lambda _: nullcontext(Unwatched()),
-            stop=threading.Event(),
+            stop=stop or threading.Event(),
         )
 
     def runs(self) -> dict[str, Run]:
