@@ -46,11 +46,13 @@ class Running:
     def wait_for(self, message: str) -> dict[str, Any]:
         """Read its log up to a message; answer the line."""
         assert self.process.stderr is not None
+        passed = []
         for line in self.process.stderr:
             told: dict[str, Any] = json.loads(line)
             if told["message"] == message:
                 return told
-        raise AssertionError(message)
+            passed.append(line)
+        raise AssertionError(message, self.process.wait(PATIENCE), passed)
 
     def end(self, number: int = SIGTERM) -> int:
         self.process.send_signal(number)
@@ -64,9 +66,8 @@ def running(runtide: Command) -> Iterator[list[Running]]:
     started: list[Running] = []
     yield started
     for each in started:
-        if each.process.poll() is None:
+        with each.process:  # which closes its pipes, however it ended
             each.process.kill()
-            each.process.communicate()
 
 
 def free_port() -> int:
