@@ -75,10 +75,8 @@ def _scheduler(
     entries = settings.schedule
     if on_start:
         entries = tuple(msgspec.structs.replace(each, on_start=True) for each in entries)
-    syncs = Syncs(settings)
     tasks = Tasks(
-        sync=syncs.run,
-        interrupt=syncs.interrupt,
+        sync=partial(sync_by_schedule, settings, stop),
         look=partial(look_around, settings, settings.schedule),
         incidents=Incidents(alerts.send, now=_now),
         now=_now,
@@ -86,37 +84,15 @@ def _scheduler(
     return Scheduler(entries, tasks)
 
 
-class Syncs:
-    """One sync after another, each with an event of its own.
+def sync_by_schedule(
+    settings: "Settings", stop: threading.Event, source: str | None
+) -> SyncReport:
+    """One sync of all sources, or of one, as a scheduler makes it."""
+    from etl import wiring  # noqa: PLC0415
 
-    A sync that fails sets its event, to end its workers; that must not end the others.
-    """
-
-    def __init__(self, settings: "Settings") -> None:
-        self._settings = settings
-        self._at_work = threading.Event()
-        self._is_over = False
-
-    def run(self, source: str | None) -> SyncReport:
-        """Sync all sources, or one of them."""
-        from etl import wiring  # noqa: PLC0415
-
-        stop = self._at_work = threading.Event()
-        if self._is_over:
-            stop.set()
-        return wiring.run_sync(
-            self._settings,
-            source=source,
-            thread=None,
-            watch=silence,
-            stop=stop,
-            trigger="schedule",
-        )
-
-    def interrupt(self) -> None:
-        """End the sync at work with its batch, and let no other begin to read."""
-        self._is_over = True
-        self._at_work.set()
+    return wiring.run_sync(
+        settings, source=source, thread=None, watch=silence, stop=stop, trigger="schedule"
+    )
 
 
 def _refuse_a_wrong_schema(settings: "Settings") -> None:

@@ -52,13 +52,9 @@ class _Outage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
-    """What a scheduler does; `sync` may raise SyncError, `look` DatabaseError.
-
-    `interrupt` asks the sync at work, and all that would come after it, to end soon.
-    """
+    """What a scheduler does; `sync` may raise SyncError, `look` DatabaseError."""
 
     sync: Callable[[str | None], SyncReport]
-    interrupt: Callable[[], None]
     look: Callable[[], Standing]
     incidents: Incidents
     now: Callable[[], datetime]
@@ -136,7 +132,6 @@ class Scheduler:
         meanwhile, and wants to be tried again.
         """
         self._stopping.set()
-        self.tasks.interrupt()
         self._jobs.shutdown(wait=False)
         with self._turn, self._looking:
             pass

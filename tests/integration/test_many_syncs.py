@@ -2,15 +2,17 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
 
-from etl.cli.scheduling import Syncs
+from etl.cli.scheduling import sync_by_schedule
 from etl.config import Config, DatabaseConfig, ScheduleConfig, Settings, SourceConfig
 from etl.demo.server import DemoServer
 from etl.demo.world import World
@@ -50,10 +52,8 @@ def track_all(engine: Engine, settings: Settings, world: World) -> None:
 def a_scheduler(settings: Settings, told: list[Notice]) -> Scheduler:
     """A scheduler as the command makes it, that tries again soon."""
 
-    syncs = Syncs(settings)
     tasks = Tasks(
-        sync=syncs.run,
-        interrupt=syncs.interrupt,
+        sync=partial(sync_by_schedule, settings, threading.Event()),
         look=lambda: look_around(settings, [NEVER]),
         incidents=Incidents(told.append, now=now),
         now=now,

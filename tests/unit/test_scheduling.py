@@ -63,14 +63,12 @@ class Nights:
         self.told: list[Notice] = []
         self.look = look
         self.sync = sync
-        self.interrupted = threading.Event()
         self._traveller = traveller
         self._ended = threading.Condition()
         self.scheduler = Scheduler(
             entries,
             Tasks(
                 sync=self._sync,
-                interrupt=self.interrupted.set,
                 look=self._look,
                 incidents=Incidents(self.told.append, now=now),
                 now=now,
@@ -390,10 +388,9 @@ def test_it_stops_although_a_sync_fails_meanwhile(begin: Begin) -> None:
 
 
 def test_it_stops_when_it_is_asked_to() -> None:
-    stop, ended, interrupted = threading.Event(), threading.Event(), threading.Event()
+    stop, ended = threading.Event(), threading.Event()
     tasks = Tasks(
         sync=lambda _: FINE,
-        interrupt=interrupted.set,
         look=a_standing,
         incidents=Incidents(lambda _: None, now=now),
         now=now,
@@ -409,5 +406,4 @@ def test_it_stops_when_it_is_asked_to() -> None:
     stop.set()
 
     assert ended.wait(PATIENCE)
-    assert interrupted.is_set()
     assert scheduler.unhealthy() == ["The scheduler does not run."]
