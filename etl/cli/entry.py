@@ -30,7 +30,7 @@ from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
 
 
 class ExitCode(IntEnum):
-    """What the exit code says; README, "Exit codes"."""
+    """What the exit code says; README, "Commands"."""
 
     SUCCEEDED = 0
     FAILED = 1

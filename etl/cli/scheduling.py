@@ -1,5 +1,7 @@
 """`runtide schedule`: syncs that begin by themselves, in the foreground."""
 
+import logging
+import os
 import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -18,6 +20,11 @@ from etl.domain.outcome import SyncReport
 if TYPE_CHECKING:
     from etl.config import Settings
     from etl.operations.scheduling import Scheduler
+    from etl.operations.standing import Standing
+
+ENDED_BY_FORCE = 1
+
+log = logging.getLogger(__name__)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -55,7 +62,9 @@ def schedule(
         address = metrics_addr or settings.config.metrics.address
         if address is not None:
             _serve(parts, scheduler, address)
-        scheduler.run(stop)
+        if not scheduler.run(stop):
+            # Its worker waits for an answer that never comes; Python would wait for it.
+            os._exit(ENDED_BY_FORCE)
 
 
 def _scheduler(
@@ -63,7 +72,6 @@ def _scheduler(
 ) -> "Scheduler":
     import msgspec  # noqa: PLC0415
 
-    from etl.operations.afterwards import look_around  # noqa: PLC0415
     from etl.operations.alerts import alerts_of  # noqa: PLC0415
     from etl.operations.incidents import Incidents  # noqa: PLC0415
     from etl.operations.scheduling import Scheduler, Tasks  # noqa: PLC0415
@@ -77,7 +85,7 @@ def _scheduler(
         entries = tuple(msgspec.structs.replace(each, on_start=True) for each in entries)
     tasks = Tasks(
         sync=partial(sync_by_schedule, settings, stop),
-        look=partial(look_around, settings, settings.schedule),
+        look=partial(_look, settings),
         incidents=Incidents(alerts.send, now=_now),
         now=_now,
     )
@@ -93,6 +101,16 @@ def sync_by_schedule(
     return wiring.run_sync(
         settings, source=source, thread=None, watch=silence, stop=stop, trigger="schedule"
     )
+
+
+def _look(settings: "Settings") -> "Standing":
+    """See how things stand, and write the metrics file."""
+    from etl.operations.afterwards import look_around, write_metrics  # noqa: PLC0415
+
+    standing = look_around(settings, settings.schedule)
+    if trouble := write_metrics(settings, standing):
+        log.error("metrics file not written", extra={"error": trouble})
+    return standing
 
 
 def _refuse_a_wrong_schema(settings: "Settings") -> None:

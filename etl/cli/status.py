@@ -12,6 +12,7 @@ import typer
 
 from etl.cli.options import settings_of
 from etl.cli.terminal import ago, in_bytes, in_minutes, now, say, show_table
+from etl.domain.errors import ConfigError
 
 if TYPE_CHECKING:
     from etl.config import Settings
@@ -37,6 +38,8 @@ def status(
 ) -> int:
     """Show how far it is complete, how the last syncs went, and what needs a person."""
     settings = settings_of(context)
+    if watch and as_json:
+        raise ConfigError("--watch and --json do not go together; leave one of them out.")
     if watch:
         _watch(settings)
     standing, runs = _look(settings)
@@ -54,7 +57,8 @@ def _look(settings: "Settings") -> "tuple[Standing, RunsOverview]":
     from etl.operations.standing import look  # noqa: PLC0415
 
     with wiring.ready_database(settings) as engine, connected(engine) as connection:
-        return look(connection, settings.promised, now=now()), runs_overview(connection)
+        standing = look(connection, settings, settings.promised, now=now())
+        return standing, runs_overview(connection)
 
 
 def _watch(settings: "Settings") -> None:
@@ -66,7 +70,7 @@ def _watch(settings: "Settings") -> None:
     with wiring.ready_database(settings) as engine:
         while True:
             with connected(engine) as connection:
-                standing = look(connection, settings.promised, now=now())
+                standing = look(connection, settings, settings.promised, now=now())
             if sys.stdout.isatty():
                 print(CLEAR, end="")
             show(standing, None, at=now())
@@ -75,7 +79,7 @@ def _watch(settings: "Settings") -> None:
 
 
 def as_json_object(standing: "Standing", runs: "RunsOverview") -> dict[str, Any]:
-    """The standing as `status --json` prints it; the README lists its keys."""
+    """The standing as `status --json` prints it; docs/operations.md lists its keys."""
     told = {field.name: getattr(standing, field.name) for field in fields(standing)}
     told["database"] = standing.database._asdict()
     told["next"] = [

@@ -63,7 +63,8 @@ def sync(
     with told(settings) as tell, quiet_when_held(quiet):
         report = run(settings, source, thread, watch)
         print_report(report, as_json=as_json, quiet=quiet)
-        tell(report)
+        if trouble := tell(report):
+            complain(trouble)
     return EXIT_CODES[report.outcome]
 
 

@@ -52,9 +52,12 @@ class SyncReport:
     held: list[Failure] = field(default_factory=list)
 
     @property
+    def away(self) -> list[Failure]:
+        """What kept whole sources, or the whole sync, from being read."""
+        return [error for error in self.errors if error.thread is None]
+
+    @property
     def outage(self) -> Failure | None:
         """Why a whole source, or the whole sync, could not be read; None if they were."""
-        sources = [error for error in self.errors if error.thread is None]
-        if not sources and self.outcome is Outcome.FAILED:
-            sources = self.errors
-        return next(iter(sources), None)
+        first = self.away or (self.errors if self.outcome is Outcome.FAILED else [])
+        return next(iter(first), None)

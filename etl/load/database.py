@@ -13,6 +13,17 @@ from etl.load.trust import refusal, tls_settings
 
 OLDEST_SERVER = 15
 CONNECT_SECONDS = 10
+
+KEPT_ALIVE = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
+"""A server that vanished without a word is given up after a minute, not after hours."""
+
+LET_GO = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+"""The server does the same for us: the locks of a machine that vanished are free then."""
 SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
 SECRETS = {"password", "sslpassword"}
 """What libpq takes from a URL's query and nobody else should see."""
@@ -64,7 +75,8 @@ def opened(url: str) -> Iterator[Engine]:
             **tls_settings(parsed),
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "runtide",
-            "options": "-c timezone=UTC",
+            **KEPT_ALIVE,
+            "options": f"-c timezone=UTC {LET_GO}",
         },
     )
     try:

@@ -223,6 +223,7 @@ NOTE_ERASURE = sa.text(
     ON CONFLICT (source_id, thread_digest) DO UPDATE
     SET erased_at = excluded.erased_at,
         runs = e.runs + excluded.runs,
-        rejects = e.rejects + excluded.rejects
+        rejects = e.rejects + excluded.rejects,
+        readmitted_at = NULL
     """
 ).bindparams(sa.bindparam("thread_digest", type_=sa.Uuid))

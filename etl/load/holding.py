@@ -119,12 +119,13 @@ def _take(connection: Connection, source_ids: Sequence[SourceId]) -> list[Source
 
 
 def _let_go(connection: Connection, taken: Sequence[SourceId]) -> None:
-    """Give the locks back before the connection goes back to its pool."""
+    """Give all locks back at once, before the connection goes back to its pool."""
     with suppress(sa.exc.SQLAlchemyError):  # a lost connection has lost its locks
         connection.rollback()
-        for each in taken:
-            connection.execute(sa.select(sa.func.pg_advisory_unlock(SPACE, each)))
-        connection.rollback()
+        with connection.begin():
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SPACE, GATE)))
+            for each in taken:
+                connection.execute(sa.select(sa.func.pg_advisory_unlock(SPACE, each)))
 
 
 def _told(connection: Connection, source_id: SourceId) -> str:

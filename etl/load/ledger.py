@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -12,7 +13,7 @@ from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import Instant
 from etl.load.database import connected
 from etl.load.statements import microseconds
-from etl.load.tables import syncs
+from etl.load.tables import sources, syncs
 
 MOST_DAYS_UNFINISHED = 7
 
@@ -146,11 +147,19 @@ def close_sync(engine: Engine, report: SyncReport) -> None:
             requests=report.requests,
             retries=report.retries,
             error=_sentence(report),
+            failed_source_ids=_ids_of([each.source for each in report.away]),
             database_bytes=sa.func.pg_database_size(sa.func.current_database()),
         )
     )
     with connected(engine) as connection, connection.begin():
         connection.execute(statement)
+
+
+def _ids_of(names: Sequence[str]) -> sa.ScalarSelect[Any]:
+    """The short keys of sources, of those names that are sources'."""
+    wanted = sources.c.name == sa.any_(sa.cast(list(names), ARRAY(sa.Text)))
+    found = sa.func.array_agg(sources.c.source_id)
+    return sa.select(found).where(wanted).scalar_subquery()
 
 
 def _sentence(report: SyncReport) -> str | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from etl import wiring
 from etl.config import ScheduleConfig, Settings
-from etl.domain.errors import ConfigError, HeldError, StoppedError, SyncError
+from etl.domain.errors import ConfigError, DatabaseError, HeldError, StoppedError, SyncError
 from etl.domain.outcome import SyncReport
 from etl.load.database import connected
 from etl.operations.alerts import alerts_of
@@ -17,11 +17,12 @@ from etl.operations.standing import Standing, look
 
 
 @contextmanager
-def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
+def told(settings: Settings) -> Iterator[Callable[[SyncReport], str | None]]:
     """Tell the recipients of alerts of a sync that fails, or cannot begin.
 
-    The metrics file is written once the report is given. Raises ConfigError before the
-    sync where an alert or the file cannot be used.
+    Whoever has the report hands it on; the metrics file is written then, and a sentence
+    is answered where it cannot be. Raises ConfigError before the sync where an alert or
+    the file is not usable.
     """
     alerts = alerts_of(settings, sleep=time.sleep)
     require_metrics_file(settings)
@@ -30,14 +31,18 @@ def told(settings: Settings) -> Iterator[Callable[[SyncReport], None]]:
         now = datetime.now(UTC)
         alerts.send(Notice(event="failed", sentence=sentence, at=now, since=now))
 
-    def report_it(report: SyncReport) -> None:
+    def hand_on(report: SyncReport) -> str | None:
         if report.outage is not None:
             fail(f"Sync {report.sync_id} failed: {report.outage.sentence}")
-        if settings.metrics_file is not None:
-            look_around(settings, settings.promised)
+        if settings.metrics_file is None:
+            return None
+        try:
+            return write_metrics(settings, look_around(settings, settings.promised))
+        except DatabaseError as error:
+            return f"The metrics file was not written: {error}"
 
     try:
-        yield report_it
+        yield hand_on
     except (ConfigError, HeldError, StoppedError):
         raise
     except SyncError as error:
@@ -56,16 +61,23 @@ def require_metrics_file(settings: Settings) -> None:
 
 
 def look_around(settings: Settings, entries: Sequence[ScheduleConfig]) -> Standing:
-    """See how things stand now, and write the metrics file if there is to be one.
-
-    `entries` are what is promised.
+    """See how things stand now; `entries` are what is promised.
 
     Raises DatabaseError where that cannot be seen.
     """
     with wiring.ready_database(settings) as engine, connected(engine) as connection:
-        standing = look(connection, entries, now=datetime.now(UTC))
-    if settings.metrics_file is not None:
-        from etl.operations.metrics import write_file  # noqa: PLC0415  # slow to import
+        return look(connection, settings, entries, now=datetime.now(UTC))
 
-        write_file(settings.metrics_file, standing)
-    return standing
+
+def write_metrics(settings: Settings, standing: Standing) -> str | None:
+    """Write the metrics file if there is to be one; answer why it cannot be written."""
+    path = settings.metrics_file
+    if path is None:
+        return None
+    from etl.operations.metrics import write_file  # noqa: PLC0415  # slow to import
+
+    try:
+        write_file(path, standing)
+    except OSError as error:
+        return f"The metrics file {path} was not written: {error.strerror}."
+    return None

@@ -51,10 +51,10 @@ class Command:
         try:
             done = subprocess.run(  # noqa: S603  # the configuration names it
                 self.arguments,
-                input=json.dumps(message),
+                input=json.dumps(message).encode(),
                 env=os.environ | told,
-                capture_output=True,
-                text=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 timeout=SECONDS_FOR_AN_ATTEMPT,
                 check=False,
             )
@@ -127,7 +127,7 @@ class Alerts:
 
 
 def as_message(notice: Notice) -> dict[str, Any]:
-    """A notice as JSON; the README lists its keys."""
+    """A notice as JSON; docs/operations.md lists its keys."""
     return {
         "text": f"runtide on {gethostname()}: {notice.sentence}",
         "event": notice.event,

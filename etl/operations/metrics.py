@@ -7,8 +7,7 @@ from prometheus_client import CollectorRegistry, generate_latest, write_to_textf
 from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.registry import Collector
 
-from etl.domain.errors import ConfigError
-from etl.load.overview import SourceOverview, SyncOverview
+from etl.load.overview import WHOLE, SyncOverview
 from etl.operations.standing import Standing
 
 STATES = ("complete", "failing", "never_read", "missing", "gone")
@@ -22,7 +21,7 @@ FIGURES = (
     "runs_updated",
     "rejects",
 )
-"""Figures of the ledger that are told of each source's last sync."""
+"""Figures of the ledger that are told of the last sync."""
 
 
 class StandingCollector(Collector):
@@ -82,13 +81,9 @@ def _of_sources(standing: Standing) -> Iterator[Gauge]:
             if moment is not None:
                 gauge.add_metric([each.source], moment.timestamp())
         held.add_metric([each.source], each.at_work_since is not None)
-        rejects.add_metric([each.source], _waiting(standing, each))
+        rejects.add_metric([each.source], each.rejects_waiting)
     yield from (threads, through, good, held, rejects)
     yield _overdue(standing)
-
-
-def _waiting(standing: Standing, source: SourceOverview) -> int:
-    return sum(row.rejects for row in standing.rejects if row.source == source.source)
 
 
 def _overdue(standing: Standing) -> Gauge:
@@ -100,8 +95,9 @@ def _overdue(standing: Standing) -> Gauge:
 
 
 def _of_syncs(syncs: list[SyncOverview]) -> Iterator[Gauge]:
-    """The last sync that ended."""
-    last = next((sync for sync in syncs if sync.finished_at is not None), None)
+    """The last sync that ended, of all that is due."""
+    ended = (sync for sync in syncs if sync.finished_at and sync.trigger in WHOLE)
+    last = next(ended, None)
     if last is None or last.finished_at is None:
         return
     outcome = Gauge(
@@ -141,11 +137,8 @@ def as_text(registry: CollectorRegistry) -> bytes:
 
 
 def write_file(path: Path, standing: Standing) -> None:
-    """Write the figures for node_exporter's textfile collector; in one piece or not."""
-    try:
-        write_to_textfile(str(path), registry_of(lambda: standing))
-    except OSError as error:
-        raise ConfigError(
-            f"The metrics file {path} cannot be written: {error.strerror}; set [metrics]"
-            " file to one that can."
-        ) from error
+    """Write the figures for node_exporter's textfile collector, in one piece or not.
+
+    Raises OSError.
+    """
+    write_to_textfile(str(path), registry_of(lambda: standing))

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,9 @@ RETRIES_AFTER_SECONDS = (60, 120, 300, 600, 1_800, 3_600)
 LATEST_LOOK = timedelta(minutes=5)
 """A scheduler that has not looked around for so long is not healthy."""
 
+LONGEST_END_SECONDS = 45.0
+"""How long the end waits for a sync; systemd waits for a minute (scripts/systemd)."""
+
 log = logging.getLogger(__name__)
 
 
@@ -36,6 +40,9 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no type
     def __init__(self, entry: ScheduleConfig) -> None:
         self._entry = entry
         self._jitter = span(entry.jitter) if entry.jitter else timedelta()
+
+    def __str__(self) -> str:
+        return f"cron {self._entry.cron}, {self._entry.timezone}"
 
     def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
         """The next instant; one that was missed stays due, however long ago it was."""
@@ -94,14 +101,15 @@ class Scheduler:
             timezone=UTC,
         )
 
-    def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set; a sync at work then ends with its batch."""
+    def run(self, stop: threading.Event) -> bool:
+        """Work until `stop` is set; a sync at work then ends with its batch.
+
+        Answers whether it did; one that waits for an answer that never comes does not.
+        """
         self.start()
-        try:
-            stop.wait()
-        finally:
-            log.info("scheduler stops")
-            self.stop()
+        stop.wait()
+        log.info("scheduler stops")
+        return self.stop()
 
     def start(self) -> None:
         """Begin to wait for what is due."""
@@ -109,7 +117,12 @@ class Scheduler:
         for number, entry in enumerate(self.entries):
             told: dict[str, Any] = {"next_run_time": now} if entry.on_start else {}
             self._jobs.add_job(
-                self._sync, CronTrigger(entry), [number], id=f"sync-{number}", **told
+                self._sync,
+                CronTrigger(entry),
+                [number],
+                id=f"sync-{number}",
+                name=f"sync of {entry.source or 'all sources'}",
+                **told,
             )
         self._jobs.add_job(
             self.look,
@@ -125,16 +138,20 @@ class Scheduler:
             facts |= {"timezone": entry.timezone, "next": due.isoformat()}
             log.info("sync scheduled", extra=facts)
 
-    def stop(self) -> None:
-        """Begin nothing more, and wait for the sync at work.
+    def stop(self) -> bool:
+        """Begin nothing more, and wait for the sync at work, but not for ever.
 
         APScheduler's own way of waiting would wait for ever for a sync that fails
         meanwhile, and wants to be tried again.
         """
         self._stopping.set()
         self._jobs.shutdown(wait=False)
-        with self._turn, self._looking:
-            pass
+        until = time.monotonic() + LONGEST_END_SECONDS
+        locks = (self._turn, self._looking)
+        if all(lock.acquire(timeout=max(0, until - time.monotonic())) for lock in locks):
+            return True
+        log.error("sync at work does not end", extra={"seconds": LONGEST_END_SECONDS})
+        return False
 
     def due(self) -> list[datetime]:
         """When each entry is due next, jitter included."""
@@ -222,6 +239,9 @@ class Scheduler:
     def _judge(self, number: int, report: SyncReport) -> None:
         if report.outcome is Outcome.INTERRUPTED:
             return
+        for held in report.held:
+            facts = {"source": held.source, "reason": held.message}
+            log.info("sync left to another", extra=facts)
         if report.outage is not None:
             self._fail(number, f"Sync {report.sync_id} failed: {report.outage.sentence}")
             return

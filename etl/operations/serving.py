@@ -48,6 +48,8 @@ class _Handler(BaseHTTPRequestHandler):
             known = b"There is /metrics, /healthz and /readyz.\n"
             self._answer(HTTPStatus.NOT_FOUND, known, TEXT)
 
+    do_HEAD = do_GET  # noqa: N815  # the name that http.server looks for
+
     def log_message(self, *_: object) -> None:
         """Keep quiet."""
 
@@ -56,7 +58,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    """Host and port; raises ConfigError where these are not what is said."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError(
+            f"Metrics cannot be served at {address!r}; write a host and a port such as"
+            " 127.0.0.1:9464."
+        )
+    return host, int(port)
 
 
 @contextmanager
@@ -67,10 +81,9 @@ def serving(
 
     Raises ConfigError where it cannot.
     """
-    host, _, port = address.rpartition(":")
     try:
-        server = _Server((host, int(port)), metrics, healthy, ready)
-    except (OSError, OverflowError, ValueError) as error:
+        server = _Server(_parsed(address), metrics, healthy, ready)
+    except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             f"Metrics cannot be served at {address}: {why}; choose another host:port."

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.engine import Connection
 
-from etl.config import ScheduleConfig
+from etl.config import ScheduleConfig, Settings
 from etl.config.sections import span
 from etl.load.overview import (
     DatabaseOverview,
@@ -57,32 +57,31 @@ class Standing:
 
 
 def look(
-    connection: Connection, entries: Sequence[ScheduleConfig], *, now: datetime
+    connection: Connection,
+    settings: Settings,
+    entries: Sequence[ScheduleConfig],
+    *,
+    now: datetime,
 ) -> Standing:
     """Read how things stand at `now`, by the clock of this machine.
 
-    `entries` are what is promised: what is overdue is judged by them.
+    `entries` are what is promised: what is overdue is judged by them. A source that the
+    settings do not name any more is shown, and needs nobody.
     """
     sources = sources_overview(connection)
-    failing = failing_threads(connection)
-    syncs = last_syncs(connection)
-    rejects = rejects_overview(connection)
-    overdue = overdue_sources(entries, sources, now=now)
+    names = {source.name for source in settings.config.sources}
+    ours = [source for source in sources if source.source in names]
+    overdue = overdue_sources(entries, ours, now=now)
     return Standing(
         sources=sources,
-        failing=failing,
-        syncs=syncs,
-        rejects=rejects,
+        failing=failing_threads(connection),
+        syncs=last_syncs(connection),
+        rejects=rejects_overview(connection),
         drift=drift_overview(connection),
         database=database_overview(connection),
         next=next_syncs(entries, now=now),
         overdue=overdue,
-        needs=[
-            *overdue,
-            *_failed(syncs),
-            *_failing(sources),
-            *_waiting(rejects),
-        ],
+        needs=[*overdue, *_failed(ours), *_failing(ours), *_waiting(ours)],
     )
 
 
@@ -120,17 +119,27 @@ def _missed(
     mine = [entry for entry in entries if entry.source in {None, source.source}]
     if not mine or source.tracked_since is None:
         return None
-    due = max(last_due(entry, now - span(entry.overdue_after)) for entry in mine)
+    due = max(last_due(entry, now - _patience(entry)) for entry in mine)
     begun = source.at_work_since or source.last_good_at or source.tracked_since
     return due if begun < due - TOLERANCE else None
 
 
-def _failed(syncs: Sequence[SyncOverview]) -> Iterator[str]:
-    """The last sync that ended, where it failed."""
-    last = next((sync for sync in syncs if sync.finished_at is not None), None)
-    if last is not None and last.outcome == "failed":
-        why = f": {last.error}" if last.error else "."
-        yield f"The last sync ({last.sync_id}) failed{why}"
+def _patience(entry: ScheduleConfig) -> timedelta:
+    """How long after its time, jitter included, a sync is not overdue yet."""
+    jitter = span(entry.jitter) if entry.jitter else timedelta()
+    return jitter + span(entry.overdue_after)
+
+
+def _failed(sources: Sequence[SourceOverview]) -> Iterator[str]:
+    """Each source whose last sync failed; the same sync is told once."""
+    told: dict[int, list[SourceOverview]] = {}
+    for source in sources:
+        if source.last_failed is not None:
+            told.setdefault(source.last_failed, []).append(source)
+    for sync_id, its in told.items():
+        names = " and ".join(source.source for source in its)
+        why = f": {its[0].last_error}" if its[0].last_error else "."
+        yield f"The last sync of {names} ({sync_id}) failed{why}"
 
 
 def _failing(sources: Sequence[SourceOverview]) -> Iterator[str]:
@@ -143,8 +152,8 @@ def _failing(sources: Sequence[SourceOverview]) -> Iterator[str]:
             )
 
 
-def _waiting(rejects: Sequence[RejectsOverview]) -> Iterator[str]:
-    count = sum(each.rejects for each in rejects)
+def _waiting(sources: Sequence[SourceOverview]) -> Iterator[str]:
+    count = sum(each.rejects_waiting for each in sources)
     if count:
         noun = "payload waits" if count == 1 else "payloads wait"
         yield (

@@ -40,12 +40,13 @@ def journaled(report: SyncReport, *, trigger: str, threads: int) -> Iterator[Non
 def figures(report: SyncReport) -> dict[str, object]:
     """All that a report counts, and the first of its errors."""
     counted = asdict(report)
-    del counted["sync_id"], counted["errors"], counted["held"]
+    del counted["sync_id"], counted["errors"]
     first = report.errors[0].sentence if report.errors else None
     return counted | {
         "outcome": report.outcome.value,
         "seconds": round(report.seconds, 3),
         "errors": len(report.errors),
+        "held": ", ".join(held.source for held in report.held) or None,
         "error": first,
     }
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from etl.config import Settings, SourceConfig
 from etl.domain.batch import SourceId
-from etl.domain.errors import ConfigError, DatabaseError
+from etl.domain.errors import ConfigError, DatabaseError, SyncError
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.domain.run import Instant, ThreadId
 from etl.load import ledger, threads
@@ -59,7 +59,7 @@ def run_sync(
     fails later stands in the report.
     """
     scope = Scope(
-        trigger=trigger,
+        trigger=trigger if thread is None else f"{trigger} of one thread",
         sources=with_keys(settings, source),
         thread=thread,
         from_start=threads.walk_is_due(settings.config.sync.full_walk),
@@ -208,6 +208,9 @@ def in_ledger(engine: Engine, hold: Hold) -> Iterator[SyncReport]:
         yield report
     except KeyboardInterrupt:
         report.outcome = Outcome.INTERRUPTED
+        raise
+    except SyncError as error:
+        report.errors.append(Failure(source="sync", thread=None, message=str(error)))
         raise
     finally:
         with suppress(DatabaseError):

@@ -15,7 +15,7 @@ revision = "0004"
 down_revision = "0003"
 
 PARKED = "run_sync_0004_parked"
-COLUMNS = ("source_ids", "holder", "threads_due", "database_bytes")
+COLUMNS = ("source_ids", "failed_source_ids", "holder", "threads_due", "database_bytes")
 
 MAKE_MONTH = """
 CREATE FUNCTION run_sync.make_month(month date) RETURNS void
@@ -50,6 +50,15 @@ def upgrade() -> None:
             "source_ids",
             postgresql.ARRAY(sa.SmallInteger()),
             comment="The sources it holds: no other sync reads them meanwhile.",
+        ),
+        schema="run_sync",
+    )
+    op.add_column(
+        "syncs",
+        sa.Column(
+            "failed_source_ids",
+            postgresql.ARRAY(sa.SmallInteger()),
+            comment="Those of its sources that could not be read as a whole.",
         ),
         schema="run_sync",
     )
@@ -145,6 +154,12 @@ def _create_erasures() -> None:
             server_default=sa.text("0"),
             nullable=False,
             comment="Quarantined payloads that were erased.",
+        ),
+        sa.Column(
+            "readmitted_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="When it was tracked again on purpose; null keeps it out.",
         ),
         sa.ForeignKeyConstraint(
             ["source_id"], ["run_sync.sources.source_id"], name="erasures_source_id_fkey"

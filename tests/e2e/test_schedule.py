@@ -176,6 +176,23 @@ def test_it_refuses_what_a_person_must_put_right(runtide: Command, api: DemoServ
     assert "The environment variable DEMO_KEY" in no_key.err
 
 
+@pytest.mark.parametrize("address", [":9464", "127.0.0.1", "127.0.0.1:http"])
+def test_an_address_that_is_none_is_refused(
+    runtide: Command, api: DemoServer, address: str
+) -> None:
+    runtide.configure(api.base_url)
+
+    answer = runtide("schedule", "--metrics-addr", address, "--log-format", "off")
+
+    assert (answer.code, answer.err) == (
+        2,
+        (
+            f"runtide: Metrics cannot be served at {address!r}; write a host and a port"
+            " such as 127.0.0.1:9464.\n"
+        ),
+    )
+
+
 def test_a_schema_that_is_missing_ends_it_at_once(
     api: DemoServer, tmp_path: Path, empty_database_url: str
 ) -> None:

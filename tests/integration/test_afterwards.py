@@ -147,6 +147,21 @@ def test_a_metrics_file_that_cannot_be_written_is_told_before_the_sync(
     assert query(swept_engine, "SELECT outcome FROM run_sync.syncs") == []
 
 
+def test_metrics_that_cannot_be_written_after_a_sync_are_told_and_no_more(
+    runtide: Runtide, api: DemoServer, tmp_path: Path
+) -> None:
+    (tmp_path / "runtide.prom").mkdir()
+    runtide.configure(api.base_url, sync='[metrics]\nfile = "runtide.prom"')
+    runtide("track", *api.thread_ids)
+    answer = runtide("sync", "--quiet")
+
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == (
+        f"runtide: The metrics file {tmp_path}/runtide.prom was not written: Is a"
+        " directory.\n"
+    )
+
+
 def test_one_source_that_is_away_is_told_though_the_others_are_read(
     runtide: Runtide, api: DemoServer, alerting: str, alerts: Path
 ) -> None:
@@ -159,6 +174,10 @@ def test_one_source_that_is_away_is_told_though_the_others_are_read(
     message = json.loads(alerts.read_text())
     report = json.loads(answer.out)
     assert (answer.code, report["outcome"]) == (3, "partial")
+    status = json.loads(runtide("status", "--json").out)
+    assert status["needs"][-1].startswith("The last sync of away (")
+    read, not_read = sorted(status["sources"], key=lambda each: each["source"] == "away")
+    assert (read["last_good_at"] is None, not_read["last_good_at"]) == (False, None)
     assert message["sentence"].startswith(
         f"Sync {report['sync_id']} failed: away: http://127.0.0.1:1/v1 cannot be reached"
     )

@@ -212,6 +212,9 @@ def test_a_tombstone_is_forgotten_like_any_other(
     assert tracked == [(demo, OTHER)]
 
 
+READMITTED = "SELECT readmitted_at IS NOT NULL FROM run_sync.erasures"
+
+
 def test_what_is_forgotten_is_not_tracked_again_unless_that_is_said(
     engine: Engine, runtide: Runtide
 ) -> None:
@@ -226,8 +229,12 @@ def test_what_is_forgotten_is_not_tracked_again_unless_that_is_said(
 
     let_in = runtide("track", "--forgotten", FORGOTTEN, OTHER)
     assert let_in.out == "1 new thread tracked, 1 tracked already.\n"
-    assert query(engine, ERASURES) == []
+    assert query(engine, READMITTED) == [(True,)]
     assert runtide("track", FORGOTTEN).out == "0 new threads tracked, 1 tracked already.\n"
+
+    runtide("forget", "--thread", FORGOTTEN, "--yes")
+    assert query(engine, READMITTED) == [(False,)]
+    assert "1 forgotten thread stays out" in runtide("track", FORGOTTEN, OTHER).out
 
 
 def test_a_thread_that_is_forgotten_at_one_source_may_be_tracked_at_another(

@@ -174,7 +174,7 @@ new to the schema
 Next sync of all sources: {due} UTC, in {in_hours} h {in_minutes} min (cron 0 2 * * *, UTC).
 
 Needs a person: No sync of demo has gone well since {missed} UTC, when one was due; see that `runtide schedule` or cron runs, and what the last syncs said.
-Needs a person: The last sync (3) failed: demo: it is down
+Needs a person: The last sync of demo (3) failed: demo: it is down
 Needs a person: 2 threads fail at demo; `runtide threads` tells why.
 Needs a person: 2 payloads wait in quarantine (run_sync.rejects); look at the reasons, and run `runtide replay` after an upgrade."""
     )
@@ -259,6 +259,73 @@ def test_a_sync_at_work_is_in_time_or_hangs(
         found = json.loads(runtide("status", "--json").out)
 
     assert bool(found["overdue"]) == is_overdue
+
+
+def test_one_source_that_fails_needs_a_person_while_another_is_read(
+    runtide: Runtide, engine: Engine, a_sync: Callable[..., None]
+) -> None:
+    more = '[[sources]]\nname = "other"\nbase_url = "http://127.0.0.1:9/v1"'
+    runtide.configure("http://127.0.0.1:9/v1", sync=f"{SCHEDULED}{more}")
+    other = record_source(
+        engine, name="other", kind="openai", base_url="http://127.0.0.1:9/v1"
+    )
+    both = {"source_ids": f"'{{1,{other}}}'", "trigger": "'sync'"}
+    a_sync("3 days", "3 days", outcome="'succeeded'", **both)
+    away = {"failed_source_ids": f"'{{{other}}}'", "error": "'other: it is away'"}
+    a_sync("1 hour", "1 hour", outcome="'partial'", **both, **away)
+    for trigger in ("'forget'", "'replay'", "'sync of one thread'"):
+        a_sync(
+            "1 minute", "1 minute", outcome="'succeeded'", **{**both, "trigger": trigger}
+        )
+
+    printed = runtide("status", "--json")
+
+    found = json.loads(printed.out)
+    demo, its = found["sources"]
+    assert printed.code == 3
+    assert found["needs"] == ["The last sync of other (2) failed: other: it is away"]
+    assert (demo["last_failed"], its["last_failed"]) == (None, 2)
+    assert demo["last_good_at"] > its["last_good_at"]
+
+
+def test_a_source_that_the_settings_do_not_name_needs_nobody(
+    runtide: Runtide,
+    engine: Engine,
+    thread: Callable[..., None],
+    a_sync: Callable[..., None],
+) -> None:
+    thread("thread_fails", consecutive_errors="1", last_error="'503'")
+    a_sync("3 days", "3 days", outcome="'failed'", error="'demo: it is down'")
+    execute(engine, "UPDATE run_sync.sources SET name = 'before'")
+
+    found = json.loads(runtide("status", "--json").out)
+
+    assert [source["source"] for source in found["sources"]] == ["before"]
+    assert found["needs"] == []
+
+
+def test_what_jitter_puts_off_is_not_overdue(
+    runtide: Runtide, thread: Callable[..., None], a_sync: Callable[..., None]
+) -> None:
+    entry = '[schedule]\ncron = "0 * * * *"\noverdue_after = "1m"\njitter = "{}"'
+    thread("thread_fine")
+    a_sync("70 minutes", "69 minutes", outcome="'succeeded'")
+    overdue = []
+    for jitter in ("2h", "1s"):
+        runtide.configure("http://127.0.0.1:9/v1", sync=entry.format(jitter))
+        overdue.append(bool(json.loads(runtide("status", "--json").out)["overdue"]))
+
+    assert not overdue[0]
+
+
+def test_watching_and_json_do_not_go_together(runtide: Runtide) -> None:
+    printed = runtide("status", "--watch", "--json")
+
+    assert (printed.code, printed.out, printed.err) == (
+        2,
+        "",
+        "runtide: --watch and --json do not go together; leave one of them out.\n",
+    )
 
 
 def test_without_a_promise_nothing_is_overdue(

@@ -136,6 +136,17 @@ def test_patience_ends_and_the_log_says_so_without_the_secret_address(
     assert "secret" not in caplog.text
 
 
+def test_what_a_command_prints_disturbs_nobody(
+    slept: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="etl")
+    noisy = to_command("sh", "-c", r"printf 'gr\374\337e'; printf '\377' >&2")
+
+    an_alert(noisy, slept).send(NOTICE)
+
+    assert [record.message for record in caplog.records] == ["alert delivered"]
+
+
 @pytest.mark.parametrize(
     ("command", "error"),
     [

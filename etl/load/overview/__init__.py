@@ -9,6 +9,7 @@ from etl.load.overview.contents import (
     runs_overview,
 )
 from etl.load.overview.sources import (
+    WHOLE,
     FailingThread,
     SourceOverview,
     ThreadOverview,
@@ -24,6 +25,7 @@ from etl.load.overview.syncs import (
 )
 
 __all__ = [
+    "WHOLE",
     "DatabaseOverview",
     "DriftOverview",
     "FailingThread",

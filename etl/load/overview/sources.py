@@ -10,12 +10,13 @@ from sqlalchemy.engine import Connection, Engine
 from etl.domain.outcome import Outcome
 from etl.load.database import connected
 from etl.load.holding import held_now
-from etl.load.tables import sources, syncs, threads
+from etl.load.tables import rejects, sources, syncs, threads
 
 MOST_FAILING = 10
 
 
-NO_READING = ("replay", "forget")
+WHOLE = ("sync", "schedule")
+"""Triggers of syncs that read all that is due."""
 """Triggers of rows in the ledger that ask no server for anything."""
 
 
@@ -24,7 +25,8 @@ class SourceOverview(NamedTuple):
 
     Every thread that is not gone is complete up to `complete_through`; None where one
     was never read. `last_good_at` is when the last sync began that read it and went
-    well, `at_work_since` when the one began that holds it now.
+    well, `at_work_since` when the one began that holds it now. `last_failed` is the last
+    sync of it, where that failed, and `last_error` what it said.
     """
 
     source: str
@@ -39,8 +41,11 @@ class SourceOverview(NamedTuple):
     complete_through: datetime | None
     last_pass_at: datetime | None
     tracked_since: datetime | None
+    rejects_waiting: int
     last_good_at: datetime | None
     at_work_since: datetime | None
+    last_failed: int | None
+    last_error: str | None
 
 
 class FailingThread(NamedTuple):
@@ -79,14 +84,32 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
         (count.filter(unread) > 0, sa.null()),
         else_=sa.func.min(threads.c.last_pass_at).filter(alive),
     )
-    reading = sa.select(sa.func.max(syncs.c.started_at)).where(
-        syncs.c.trigger.not_in(NO_READING),
-        sources.c.source_id == sa.any_(syncs.c.source_ids),
+    mine = sources.c.source_id == sa.any_(syncs.c.source_ids)
+    failed = sa.func.coalesce(
+        sources.c.source_id == sa.any_(syncs.c.failed_source_ids), sa.false()
     )
-    good = reading.where(
-        syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value])
+    is_good = sa.and_(
+        syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value]), ~failed
+    )
+    reading = sa.select(sa.func.max(syncs.c.started_at)).where(
+        syncs.c.trigger.in_(WHOLE), mine
     )
     at_work = reading.where(syncs.c.finished_at.is_(None))
+    waiting = sa.select(sa.func.count()).where(
+        rejects.c.source_id == sources.c.source_id, rejects.c.replayed_at.is_(None)
+    )
+    last = (
+        sa.select(syncs.c.sync_id, syncs.c.error, is_good.label("is_good"))
+        .where(
+            mine,
+            syncs.c.trigger.in_(WHOLE),
+            syncs.c.finished_at.is_not(None),
+            syncs.c.outcome != Outcome.INTERRUPTED.value,
+        )
+        .order_by(syncs.c.sync_id.desc())
+        .limit(1)
+        .lateral()
+    )
     held = sorted(held_now(connection))
     statement = (
         sa.select(
@@ -102,11 +125,15 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
             through,
             sa.func.max(threads.c.last_pass_at),
             sa.func.min(threads.c.tracked_at),
-            good.scalar_subquery(),
+            waiting.scalar_subquery(),
+            reading.where(is_good).scalar_subquery(),
             sa.case((sources.c.source_id.in_(held), at_work.scalar_subquery())),
+            sa.case((~last.c.is_good, last.c.sync_id)),
+            sa.case((~last.c.is_good, last.c.error)),
         )
         .outerjoin(threads, threads.c.source_id == sources.c.source_id)
-        .group_by(sources.c.source_id)
+        .outerjoin(last, sa.true())
+        .group_by(sources.c.source_id, last.c.sync_id, last.c.error, last.c.is_good)
         .order_by(sources.c.name)
     )
     return [SourceOverview(*row) for row in connection.execute(statement)]

@@ -123,6 +123,11 @@ syncs = Table(
         ARRAY(SmallInteger),
         "The sources it holds: no other sync reads them meanwhile.",
     ),
+    column(
+        "failed_source_ids",
+        ARRAY(SmallInteger),
+        "Those of its sources that could not be read as a whole.",
+    ),
     column("holder", Text, "The process it runs in, and where."),
     column("threads_due", BigInteger, "Threads it has before it."),
     column("database_bytes", BigInteger, "Size of the whole database when the sync ended."),
@@ -188,6 +193,7 @@ erasures = Table(
     instant("erased_at", "When the thread was last erased.", nullable=False),
     count("runs", "Runs that were erased."),
     count("rejects", "Quarantined payloads that were erased."),
+    instant("readmitted_at", "When it was tracked again on purpose; null keeps it out."),
     schema=SYNC,
     comment="Threads that were forgotten: that they were, and when.",
 )
