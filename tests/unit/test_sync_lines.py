@@ -200,6 +200,7 @@ def test_how_a_sync_ended_is_told_as_loud_as_it_is_bad(
                 "runs_updated": 0,
                 "runs_unchanged": 0,
                 "rejects": 0,
+                "held": None,
                 "errors": 2,
                 "error": "openai, thread thread_1: no",
             },
