@@ -259,7 +259,8 @@ def test_a_path_that_is_not_the_apis_is_told(ready: Command) -> None:
     ]
 
 
-def test_authorities_that_cannot_be_read_are_told(ready: Command) -> None:
+def test_authorities_that_cannot_be_read_are_told(ready: Command, api: DemoServer) -> None:
+    ready.configure(api.base_url.replace("http://", "https://"))
     answer = ready("doctor", SSL_CERT_FILE=str(Path("/none")))
 
     assert answer.code == 1

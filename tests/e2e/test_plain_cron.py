@@ -80,7 +80,10 @@ def test_the_crontab_of_the_document_works(
     assert refused.stdout == ""
     assert refused.stderr.startswith("runtide: demo: the server refuses the API key")
     assert needed.returncode == 0
-    assert "Needs a person: The last sync of demo (2) failed: demo: the server" in needed.stdout
+    assert (
+        "Needs a person: The last sync of demo (2) failed: demo: the server"
+        in needed.stdout
+    )
 
 
 @pytest.mark.skipif(

@@ -70,7 +70,7 @@ def contact(source: SourceConfig, key: str | None, tracked: ThreadId | None) -> 
     """List one run of a tracked thread, or ask for a thread that nobody has."""
     made = Contact(tracked or NOBODY, is_tracked=tracked is not None)
     proxy = proxy_for(source.base_url)
-    inner = httpx.HTTPTransport(verify=trust(), proxy=proxy)
+    inner = httpx.HTTPTransport(verify=trust(source.base_url), proxy=proxy)
     with _Witness(inner, made) as witness:
         client = Client(
             witness,
