@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     USAGE = 2
     PARTIAL = 3
-    HELD = 75
+    HELD = syncing.HELD
     INTERRUPTED = 130
 
 
@@ -140,8 +140,7 @@ def _end(error: Exception, *, with_traceback: bool) -> int:
         complain(f"{error.format_message()} See `runtide --help`.")
         return ExitCode.USAGE
     if isinstance(error, SyncError):
-        if str(error):
-            complain(str(error))
+        complain(str(error))
         return _code_of(error)
     complain(
         f"This is a defect in runtide, {type(error).__name__}: {error}. Please report"

@@ -31,6 +31,7 @@ EXIT_CODES = {
     Outcome.PARTIAL: 3,
     Outcome.INTERRUPTED: 130,
 }
+HELD = 75
 MOST_ERRORS_SHOWN = 10
 
 
@@ -73,8 +74,10 @@ def quiet_when_held(quiet: bool) -> Iterator[None]:
     """Where nothing but errors is to be printed, say nothing of another sync at work."""
     try:
         yield
-    except HeldError as error:
-        raise (HeldError() if quiet else error) from None
+    except HeldError:
+        if quiet:
+            raise typer.Exit(HELD) from None
+        raise
 
 
 def run(

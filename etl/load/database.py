@@ -24,6 +24,7 @@ KEPT_ALIVE = {
 
 LET_GO = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 """The server does the same for us: the locks of a machine that vanished are free then."""
+
 SCHEMES = {"postgresql", "postgres", "postgresql+psycopg"}
 SECRETS = {"password", "sslpassword"}
 """What libpq takes from a URL's query and nobody else should see."""

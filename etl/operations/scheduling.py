@@ -50,13 +50,6 @@ class CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler has no type
         return due + self._jitter * random()  # noqa: S311  # spreads load, hides nothing
 
 
-@dataclass(slots=True)
-class _Outage:
-    """How often a sync was tried since it last went well."""
-
-    tries: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tasks:
     """What a scheduler does; `sync` may raise SyncError, `look` DatabaseError."""
@@ -88,7 +81,7 @@ class Scheduler:
     entries: Sequence[ScheduleConfig]
     tasks: Tasks
     retries: Sequence[float] = RETRIES_AFTER_SECONDS
-    _outages: dict[int, _Outage] = field(default_factory=dict)
+    _tries: dict[int, int] = field(default_factory=dict)
     _turn: threading.Lock = field(default_factory=threading.Lock)
     _looking: threading.Lock = field(default_factory=threading.Lock)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -245,7 +238,7 @@ class Scheduler:
         if report.outage is not None:
             self._fail(number, f"Sync {report.sync_id} failed: {report.outage.sentence}")
             return
-        self._outages.pop(number, None)
+        self._tries.pop(number, None)
         what = f"Syncs of {self.entries[number].source or 'all sources'} go well again,"
         lasted = self.tasks.incidents.end(f"sync-{number}", what)
         if lasted is not None:
@@ -254,16 +247,16 @@ class Scheduler:
 
     def _fail(self, number: int, sentence: str) -> None:
         """Tell of a failed sync, and try it again soon."""
-        outage = self._outages.setdefault(number, _Outage())
-        wait = self.retries[min(outage.tries, len(self.retries) - 1)]
-        outage.tries += 1
+        tries = self._tries.get(number, 0)
+        self._tries[number] = tries + 1
+        wait = self.retries[min(tries, len(self.retries) - 1)]
         self._again(number, timedelta(seconds=wait))
         log.warning("sync is tried again", extra={"in_seconds": wait})
         self.tasks.incidents.begin(f"sync-{number}", "failed", sentence)
 
     def _hurry(self) -> None:
         """The database is back: what failed is tried at once."""
-        for number in list(self._outages):
+        for number in list(self._tries):
             self._again(number, timedelta())
 
     def _again(self, number: int, wait: timedelta) -> None:

@@ -14,10 +14,8 @@ from etl.load.tables import rejects, sources, syncs, threads
 
 MOST_FAILING = 10
 
-
 WHOLE = ("sync", "schedule")
 """Triggers of syncs that read all that is due."""
-"""Triggers of rows in the ledger that ask no server for anything."""
 
 
 class SourceOverview(NamedTuple):
