@@ -4,7 +4,6 @@ import logging
 import os
 import threading
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from etl.cli.logs import LogFormat
 from etl.cli.options import Options, settings_of
 from etl.cli.progress import silence
 from etl.cli.syncing import stop_on_signals
+from etl.cli.terminal import now
 from etl.domain.errors import DatabaseError, SchemaError
 from etl.domain.outcome import SyncReport
 
@@ -86,8 +86,8 @@ def _scheduler(
     tasks = Tasks(
         sync=partial(sync_by_schedule, settings, stop),
         look=partial(_look, settings),
-        incidents=Incidents(alerts.send, now=_now),
-        now=_now,
+        incidents=Incidents(alerts.send, now=now),
+        now=now,
     )
     return Scheduler(entries, tasks)
 
@@ -115,10 +115,11 @@ def _look(settings: "Settings") -> "Standing":
 
 def _refuse_a_wrong_schema(settings: "Settings") -> None:
     """A schema needs a person; a database that is away is waited for."""
-    from etl.operations.afterwards import look_around  # noqa: PLC0415
+    from etl import wiring  # noqa: PLC0415
 
     try:
-        look_around(settings, settings.schedule)
+        with wiring.ready_database(settings):
+            pass
     except SchemaError:
         raise
     except DatabaseError:
@@ -138,7 +139,3 @@ def _serve(parts: ExitStack, scheduler: "Scheduler", address: str) -> None:
             ready=scheduler.unready,
         )
     )
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

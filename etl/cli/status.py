@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,10 +82,7 @@ def as_json_object(standing: "Standing", runs: "RunsOverview") -> dict[str, Any]
     """The standing as `status --json` prints it; docs/operations.md lists its keys."""
     told = {field.name: getattr(standing, field.name) for field in fields(standing)}
     told["database"] = standing.database._asdict()
-    told["next"] = [
-        {"at": each.at, "source": each.source, "cron": each.cron, "timezone": each.timezone}
-        for each in standing.next
-    ]
+    told["next"] = [asdict(each) for each in standing.next]
     for key in ("sources", "failing", "syncs", "rejects", "drift"):
         told[key] = [row._asdict() for row in told[key]]
     return told | {"runs": runs._asdict()}
