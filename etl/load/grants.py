@@ -10,14 +10,13 @@ from sqlalchemy.engine import Connection
 
 from etl.domain.errors import ConfigError, DatabaseError
 from etl.load.roles import RoleKind
-from etl.load.tables import HISTORY, SYNC
+from etl.load.tables import ANALYTICS, HISTORY, SYNC
 
 MOST_BYTES = 63
 """What is longer, Postgres would cut, and so grant to another role."""
 
-ANALYTICS = "run_analytics"
 READABLE = (HISTORY, ANALYTICS)
-"""What a reader may see; `run_analytics` where it is there."""
+"""What a reader may see."""
 OURS = (*READABLE, SYNC)
 
 READ = ("SELECT",)

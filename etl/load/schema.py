@@ -9,9 +9,9 @@ from sqlalchemy.engine import Connection
 import etl
 from etl.domain.errors import DatabaseError, SchemaError
 from etl.load.database import OLDEST_SERVER
-from etl.load.tables import HISTORY, SYNC
+from etl.load.tables import ANALYTICS, HISTORY, SYNC
 
-SCHEMAS = (HISTORY, SYNC)
+SCHEMAS = (HISTORY, SYNC, ANALYTICS)
 PARKED = (*(f"{name}_parked" for name in SCHEMAS), "run_sync_0004_parked")
 """Where the migrations set rows aside on the way down."""
 

@@ -98,7 +98,7 @@ def downgrade() -> None:
     op.execute(f"CREATE SCHEMA {PARKED}")
     op.execute(f"ALTER TABLE run_sync.erasures SET SCHEMA {PARKED}")
     op.execute(
-        f"CREATE TABLE {PARKED}.syncs AS"  # noqa: S608
+        f"CREATE TABLE {PARKED}.syncs AS"
         f" SELECT sync_id, {', '.join(COLUMNS)} FROM run_sync.syncs"
     )
     for column in COLUMNS:
@@ -113,7 +113,7 @@ def _take_back() -> None:
     op.execute(f"ALTER TABLE {PARKED}.erasures SET SCHEMA run_sync")
     taken = ", ".join(f"{column} = parked.{column}" for column in COLUMNS)
     op.execute(
-        f"UPDATE run_sync.syncs SET {taken} FROM {PARKED}.syncs parked"  # noqa: S608
+        f"UPDATE run_sync.syncs SET {taken} FROM {PARKED}.syncs parked"
         " WHERE parked.sync_id = syncs.sync_id"
     )
     op.execute(f"DROP SCHEMA {PARKED} CASCADE")

@@ -21,11 +21,11 @@ COMMANDS = {
     "grant": ("db", "grant", "reader", "nobody_yet"),
 }
 OLDER = (
-    "runtide: The schema is at revision 0003, this program needs 0004; run `runtide db"
+    "runtide: The schema is at revision 0007, this program needs 0008; run `runtide db"
     " upgrade`.\n"
 )
 NEWER = (
-    "runtide: The schema is at revision 9999, newer than this program, which knows 0004;"
+    "runtide: The schema is at revision 9999, newer than this program, which knows 0008;"
     " install a newer runtide.\n"
 )
 
@@ -34,7 +34,7 @@ NEWER = (
 def older(ready: Command, engine: Engine) -> Command:
     """A database as an older program left it: the newest migration is undone."""
     with engine.connect() as connection:
-        command.downgrade(alembic_config(connection), "0003")
+        command.downgrade(alembic_config(connection), "0007")
     return ready
 
 
@@ -78,6 +78,6 @@ def test_after_the_upgrade_the_same_commands_work(older: Command) -> None:
 
     assert (upgraded.code, upgraded.out) == (
         0,
-        "The schema went from revision 0003 to 0004.\n",
+        "The schema went from revision 0007 to 0008.\n",
     )
     assert older("sync", "--quiet").code == 0

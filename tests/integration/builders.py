@@ -17,6 +17,7 @@ from etl.domain.run import SECOND, Instant, Reject, Run, RunId, ThreadId
 from etl.extract.envelope import id_of
 from etl.load.database import connected
 from etl.load.ledger import open_sync
+from etl.load.schema import SCHEMAS
 from etl.load.store import Store
 from etl.transform import flatten
 
@@ -172,7 +173,7 @@ def tables(connection: Connection, *schemas: str) -> list[str]:
 
 def rows(engine: Engine, *schemas: str) -> dict[str, list[str]]:
     """Every row of every table as text, by table."""
-    return _rows(engine, schemas or ("run_history", "run_sync"), "t::text")
+    return _rows(engine, schemas or SCHEMAS, "t::text")
 
 
 def row_versions(engine: Engine, *schemas: str) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from etl.domain.run import ThreadId
 from etl.load.database import connected, opened
 from etl.load.embedded.locks import polls
 from etl.load.schema import (
+    SCHEMAS,
     alembic_config,
     current_revision,
     drop,
@@ -90,6 +91,16 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
         "UPDATE run_sync.syncs SET source_ids = '{1}', holder = 'a process',"
         " threads_due = 7, database_bytes = 8",
     )
+    execute(
+        engine,
+        "INSERT INTO run_analytics.deployments SELECT source_id, 'support', 'gpt-4o'"
+        " FROM run_sync.sources",
+    )
+    execute(
+        engine,
+        "INSERT INTO run_analytics.model_prices VALUES"
+        " ('openai', 'gpt-4', 'input', 9.99, '2026-11-05T12:00Z', 'user')",
+    )
     held = rows(engine)
     assert all(held.values()), held
     assert {
@@ -121,7 +132,7 @@ def test_upgrade_builds_everything_from_nothing(empty: Connection) -> None:
     assert upgrade(empty) == (None, revisions()[-1])
 
     require_current(empty)
-    assert schemas(empty) == {"run_history", "run_sync"}
+    assert schemas(empty) == set(SCHEMAS)
 
 
 def test_a_second_upgrade_changes_nothing(full: Engine) -> None:
@@ -158,7 +169,7 @@ def test_down_to_nothing_and_up_again_loses_no_row(full: Engine) -> None:
         assert "run_history" not in schemas(connection)
         connection.rollback()
         upgrade(connection)
-        assert schemas(connection) == {"run_history", "run_sync"}
+        assert schemas(connection) == set(SCHEMAS)
 
     assert rows(full) == before
 
@@ -217,7 +228,9 @@ def test_dropping_everything_leaves_nothing_that_could_come_back(full: Engine) -
         connection.rollback()
         upgrade(connection)
 
-    assert not any(rows(full).values())
+    left = {table for table, found in rows(full).items() if found}
+    assert left == {"run_analytics.model_names", "run_analytics.model_prices"}
+    assert "user" not in str(rows(full, "run_analytics"))
 
 
 def test_two_upgrades_at_the_same_instant_both_succeed(

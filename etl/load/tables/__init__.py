@@ -1,16 +1,27 @@
 """The tables as SQLAlchemy sees them; Alembic compares the database with these."""
 
-from etl.load.tables.columns import HISTORY, SYNC, metadata
+from etl.load.tables.analytics import (
+    daily_usage,
+    deployments,
+    model_names,
+    model_prices,
+)
+from etl.load.tables.columns import ANALYTICS, HISTORY, SYNC, metadata
 from etl.load.tables.history import instructions, runs, tools
 from etl.load.tables.sync import drift, erasures, rejects, sources, syncs, threads
 
 __all__ = [
+    "ANALYTICS",
     "HISTORY",
     "SYNC",
+    "daily_usage",
+    "deployments",
     "drift",
     "erasures",
     "instructions",
     "metadata",
+    "model_names",
+    "model_prices",
     "rejects",
     "runs",
     "sources",

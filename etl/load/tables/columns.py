@@ -12,7 +12,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import UserDefinedType
 
-HISTORY, SYNC = "run_history", "run_sync"
+HISTORY, SYNC, ANALYTICS = "run_history", "run_sync", "run_analytics"
 
 metadata = MetaData(
     naming_convention={

@@ -25,6 +25,13 @@ sources = Table(
     column("name", Text, "The name in the configuration.", nullable=False, unique=True),
     column("kind", Text, "The protocol it speaks.", nullable=False),
     column("base_url", Text, "Its address when it was last used.", nullable=False),
+    column(
+        "price_provider",
+        Text,
+        "Whose prices its models have: run_analytics.model_prices.",
+        nullable=False,
+        server_default="openai",
+    ),
     schema=SYNC,
     comment="Where runs come from: one row per configured source.",
 )
