@@ -1,0 +1,1 @@
+"""What people ask of the tables: prices and reports; reads views, fetches nothing."""
