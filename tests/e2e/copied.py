@@ -12,6 +12,7 @@ from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.transform import rebuild
 from tests.integration.builders import query
+from tests.integration.daily_sums import DIFFERENCES
 from tests.integration.serving import Value
 
 WRITTEN = """
@@ -73,6 +74,7 @@ class Copied:
         self._ids = set(payloads)
         for run_id, payload in payloads.items():
             assert any(payload == shown.get(run_id) for shown in self._shown)
+        assert query(self.engine, DIFFERENCES) == []
         self._check_bookmarks(payloads)
         self._check_counts(len(payloads))
 

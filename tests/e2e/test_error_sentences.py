@@ -184,4 +184,4 @@ def test_debug_shows_the_traceback_before_the_sentence(ready: Command) -> None:
 
 def count(engine: Engine, table: str) -> int:
     with engine.connect() as connection:
-        return connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0  # noqa: S608
+        return connection.scalar(sa.text(f"SELECT count(*) FROM {table}")) or 0

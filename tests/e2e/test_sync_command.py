@@ -165,7 +165,7 @@ def everything_in(engine: Engine) -> str:
         rows = [
             row
             for table in tables
-            for row in connection.scalars(sa.text(f"SELECT t::text FROM {table} t"))  # noqa: S608
+            for row in connection.scalars(sa.text(f"SELECT t::text FROM {table} t"))
         ]
     assert rows
     return "\n".join(rows)

@@ -185,9 +185,7 @@ def _rows(engine: Engine, schemas: Iterable[str], what: str) -> dict[str, list[s
     with engine.connect() as connection:
         return {
             name: list(
-                connection.scalars(
-                    sa.text(f"SELECT {what} FROM {name} t ORDER BY 1")  # noqa: S608
-                )
+                connection.scalars(sa.text(f"SELECT {what} FROM {name} t ORDER BY 1"))
             )
             for name in tables(connection, *schemas)
             if not name.endswith("alembic_version")

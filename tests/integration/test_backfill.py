@@ -430,7 +430,7 @@ def age(engine: Engine, days: int) -> None:
     """Let the last walk of every thread lie some days further back."""
     execute(
         engine,
-        f"UPDATE run_sync.threads SET walked_at = walked_at - interval '{days} days',"  # noqa: S608
+        f"UPDATE run_sync.threads SET walked_at = walked_at - interval '{days} days',"
         f" tracked_at = tracked_at - interval '{days} days'",
     )
 

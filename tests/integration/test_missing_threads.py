@@ -63,7 +63,7 @@ class World:
     def wait(self, *, minutes: int = 61) -> None:
         """Move the registry's instants into the past."""
         earlier = f"missing_since - interval '{minutes} min'"
-        statement = f"UPDATE run_sync.threads SET missing_since = {earlier}"  # noqa: S608
+        statement = f"UPDATE run_sync.threads SET missing_since = {earlier}"
         execute(self.engine, statement)
 
     def marked(self) -> dict[str, str]:

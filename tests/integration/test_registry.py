@@ -177,7 +177,7 @@ def test_a_tombstone_is_asked_for_a_week_and_then_now_and_then(
 
     def due_when_gone_for(days: int) -> list[TrackedThread]:
         gone_at = f"now() - interval '{days} days'"
-        execute(engine, f"UPDATE run_sync.threads SET gone_at = {gone_at}")  # noqa: S608
+        execute(engine, f"UPDATE run_sync.threads SET gone_at = {gone_at}")
         return all_tracked(engine, empty_source)
 
     young, old = due_when_gone_for(6), due_when_gone_for(8)
@@ -218,8 +218,7 @@ def test_whole_walks_are_spread_over_the_second_half_of_their_interval(
     walked_at = f"now() - interval '{days} days'"
     execute(
         engine,
-        "UPDATE run_sync.threads"  # noqa: S608
-        f" SET synced_through = 'run_1', walked_at = {walked_at}",
+        f"UPDATE run_sync.threads SET synced_through = 'run_1', walked_at = {walked_at}",
     )
 
     every = walk_is_due(timedelta(days=100))

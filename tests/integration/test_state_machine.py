@@ -40,6 +40,7 @@ from etl.transform import rebuild
 from etl.wiring import run_backfill, run_sync, verify
 from tests.conftest import as_text
 from tests.integration.builders import comparable, query
+from tests.integration.daily_sums import DIFFERENCES
 from tests.integration.living import (
     DAMAGES,
     Act,
@@ -263,6 +264,7 @@ class Syncs(RuleBasedStateMachine):
             id=report.sync_id,
         ) == [(report.outcome.value, True)]
         self.nobody_met()
+        assert query(self.engine, DIFFERENCES) == []
         for source_id, source in self.sources():
             rows = self.rows(source_id)
             self.rows_are_true(source, rows)

@@ -432,7 +432,7 @@ def test_a_thread_is_gone_when_it_is_missed_again_after_an_hour_and_not_before(
     for minutes in (0, 59, 61):
         execute(
             engine,
-            "UPDATE run_sync.threads SET missing_since"  # noqa: S608
+            "UPDATE run_sync.threads SET missing_since"
             f" = clock_timestamp() - interval '{minutes} minutes'"
             " WHERE missing_since IS NOT NULL",
         )
@@ -690,7 +690,7 @@ def test_a_long_reader_of_one_month_does_not_hold_up_another(
 
 
 def count(engine: Engine, table: str) -> int:
-    ((number,),) = query(engine, f"SELECT count(*) FROM run_history.{table}")  # noqa: S608
+    ((number,),) = query(engine, f"SELECT count(*) FROM run_history.{table}")
     assert isinstance(number, int)
     return number
 

@@ -78,12 +78,12 @@ def runtide(
 
 
 def change_run(engine: Engine, run_id: str, to: str) -> None:
-    statement = f"UPDATE run_history.runs SET {to} WHERE run_id = '{run_id}'"  # noqa: S608
+    statement = f"UPDATE run_history.runs SET {to} WHERE run_id = '{run_id}'"
     execute(engine, statement)
 
 
 def delete_run(engine: Engine, run_id: str) -> None:
-    execute(engine, f"DELETE FROM run_history.runs WHERE run_id = '{run_id}'")  # noqa: S608
+    execute(engine, f"DELETE FROM run_history.runs WHERE run_id = '{run_id}'")
 
 
 def add_run(engine: Engine, run_id: str, created_at: str = "created_at") -> None:
@@ -96,7 +96,7 @@ def add_run(engine: Engine, run_id: str, created_at: str = "created_at") -> None
     )[0][0]
     execute(
         engine,
-        f"INSERT INTO run_history.runs (run_id, created_at, {columns})"  # noqa: S608
+        f"INSERT INTO run_history.runs (run_id, created_at, {columns})"
         f" SELECT '{run_id}', {created_at}, {columns} FROM run_history.runs"
         f" WHERE run_id = '{SECOND}'",
     )
