@@ -352,3 +352,29 @@ def test_a_day_of_another_time_zone_has_that_days_runs(connection: Connection) -
 
     assert whole == [("2026-11-20", 1), ("2026-11-21", 2), ("2026-11-22", 1)]
     assert part == [("2026-11-21", 2)]
+
+
+def test_a_version_that_a_provider_does_not_price_costs_as_its_model(
+    connection: Connection,
+) -> None:
+    """OpenAI has a price of its own for gpt-4o-2024-05-13, this provider has not."""
+    connection.execute(sa.text("UPDATE run_sync.sources SET price_provider = 'azure'"))
+    since = NOON - timedelta(9)
+    set_price(connection, "gpt-4o", since, provider="azure", input="3", output="0")
+    put(connection, a_million("run_1", model="gpt-4o-2024-05-13"))
+
+    assert the_rows(connection, COSTS) == [("run_1", "priced", 3)]
+
+
+def test_of_two_beginnings_the_longer_one_counts(connection: Connection) -> None:
+    connection.execute(
+        sa.text(
+            "INSERT INTO run_analytics.model_names VALUES"
+            " ('openai', 'ours-', 'beginning', 'gpt-4o', 'test'),"
+            " ('openai', 'ours-small-', 'beginning', 'gpt-4o-mini', 'test'),"
+            " ('openai', 'ours-s', 'beginning', 'gpt-4', 'test')"
+        )
+    )
+    put(connection, a_million("run_1", model="ours-small-7"))
+
+    assert the_rows(connection, COSTS) == [("run_1", "priced", Decimal("0.15"))]
