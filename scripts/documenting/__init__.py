@@ -1,0 +1,1 @@
+"""Writes the documents that say what the database says: dictionary, dbt, queries."""
