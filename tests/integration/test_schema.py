@@ -263,29 +263,37 @@ def test_two_upgrades_at_the_same_instant_both_succeed(
     command.check(alembic_config(empty))
 
 
-def test_every_table_view_and_column_says_what_it_is(full: Engine) -> None:
+def test_every_schema_table_view_column_and_function_says_what_it_is(
+    full: Engine,
+) -> None:
     silent = query(
         full,
         """
+        WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname = ANY(:schemas))
         SELECT r.oid::regclass::text, a.attname
         FROM pg_class r
         LEFT JOIN pg_attribute a
             ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-        WHERE r.relnamespace IN ('run_history'::regnamespace, 'run_sync'::regnamespace)
+        WHERE r.relnamespace IN (SELECT oid FROM ours)
             AND r.relkind IN ('r', 'p', 'v', 'm') AND NOT r.relispartition
             AND coalesce(col_description(r.oid, a.attnum), '') = ''
         UNION ALL
         SELECT r.oid::regclass::text, NULL
         FROM pg_class r
-        WHERE r.relnamespace IN ('run_history'::regnamespace, 'run_sync'::regnamespace)
+        WHERE r.relnamespace IN (SELECT oid FROM ours)
             AND r.relkind IN ('r', 'p', 'v', 'm')
             AND coalesce(obj_description(r.oid, 'pg_class'), '') = ''
         UNION ALL
-        SELECT n.nspname, NULL
-        FROM pg_namespace n
-        WHERE n.nspname IN ('run_history', 'run_sync')
-            AND coalesce(obj_description(n.oid, 'pg_namespace'), '') = ''
+        SELECT p.oid::regprocedure::text, NULL
+        FROM pg_proc p
+        WHERE p.pronamespace IN (SELECT oid FROM ours)
+            AND coalesce(obj_description(p.oid, 'pg_proc'), '') = ''
+        UNION ALL
+        SELECT nspname, NULL
+        FROM ours
+        WHERE coalesce(obj_description(oid, 'pg_namespace'), '') = ''
         """,
+        schemas=list(SCHEMAS),
     )
 
     assert silent == []
