@@ -39,8 +39,21 @@ CONSTRAINTS = """
     JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = ANY(:schemas) AND NOT c.relispartition
         AND k.contype IN ('p', 'u', 'f', 'c')
-    ORDER BY n.nspname, c.relname, position(k.contype::text IN 'pufc'), k.conname
+    UNION ALL
+    SELECT n.nspname, c.relname, 'u',
+           ARRAY(SELECT a.attname::text
+                 FROM unnest(i.indkey) WITH ORDINALITY AS u(number, place)
+                 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.number
+                 ORDER BY u.place),
+           pg_get_indexdef(i.indexrelid)
+    FROM pg_index i
+    JOIN pg_class c ON c.oid = i.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = ANY(:schemas) AND NOT c.relispartition AND i.indisunique
+        AND i.indpred IS NULL AND i.indexprs IS NULL
+        AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.indexrelid)
+    ORDER BY schema, relation, kind DESC, rule
 """
+"""Also unique indexes that are no constraints, for these may count nulls as equal."""
 FUNCTIONS = """
     SELECT n.nspname AS schema, p.proname AS name,
            pg_get_function_arguments(p.oid) AS arguments,
@@ -66,7 +79,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """A rule that the database keeps; `kind` is p, u, f or c as Postgres has it."""
+    """A rule that the database keeps; `kind` is p, u, f or c, as pg_constraint has it."""
 
     schema: str
     relation: str

@@ -48,7 +48,9 @@ def _schema(found: Catalogue, schema: str) -> str:
 def _relation(relation: Relation) -> str:
     kind = "view" if relation.is_view else "table"
     lines = [f"### {relation.full_name} ({kind})", "", relation.meaning or "", ""]
-    for constraint in relation.constraints:
+    for constraint in sorted(
+        relation.constraints, key=lambda each: list(KEYS).index(each.kind)
+    ):
         lines += [f"{_rule(constraint)}  "]
     if relation.constraints:
         lines += [""]
