@@ -1,7 +1,9 @@
 """Views of single runs: their facts, the price that held, what they cost.
 
 Prices are looked up when a view is read and stored nowhere else, so that a price that
-is set, or a name that is mapped, counts at once for the runs of its validity.
+is set, or a name that is mapped, counts at once for the runs of its validity. Prices
+and names are worked out once in a query (MATERIALIZED): a planner without statistics of
+these small tables would do it again for every run.
 """
 
 from alembic import op
@@ -45,32 +47,38 @@ VIEWS = {
         "What a model costs from one change of price to the next. A model has a price"
         " where both input and output have one; cached input without one costs as input.",
         """
-        SELECT i.provider, i.model, i.valid_from,
-               lead(i.valid_from) OVER (PARTITION BY i.provider, i.model ORDER BY i.valid_from) AS valid_to,
-               input.usd_per_million AS input_usd_per_million,
-               coalesce(cached.usd_per_million, input.usd_per_million) AS cached_input_usd_per_million,
-               output.usd_per_million AS output_usd_per_million,
-               concat_ws(', ', input.origin, nullif(nullif(cached.origin, input.origin), output.origin),
-                         nullif(output.origin, input.origin)) AS price_origin
-        FROM (SELECT DISTINCT provider, model, effective_from AS valid_from
-              FROM run_analytics.model_prices) AS i
-        CROSS JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'input', i.valid_from) AS input
-        CROSS JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'output', i.valid_from) AS output
-        LEFT JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'cached_input', i.valid_from) AS cached ON true
+        WITH periods AS MATERIALIZED (
+            SELECT i.provider, i.model, i.valid_from,
+                   lead(i.valid_from) OVER (PARTITION BY i.provider, i.model ORDER BY i.valid_from) AS valid_to,
+                   input.usd_per_million AS input_usd_per_million,
+                   coalesce(cached.usd_per_million, input.usd_per_million) AS cached_input_usd_per_million,
+                   output.usd_per_million AS output_usd_per_million,
+                   concat_ws(', ', input.origin, nullif(nullif(cached.origin, input.origin), output.origin),
+                             nullif(output.origin, input.origin)) AS price_origin
+            FROM (SELECT DISTINCT provider, model, effective_from AS valid_from
+                  FROM run_analytics.model_prices) AS i
+            CROSS JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'input', i.valid_from) AS input
+            CROSS JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'output', i.valid_from) AS output
+            LEFT JOIN LATERAL run_analytics.price_at(i.provider, i.model, 'cached_input', i.valid_from) AS cached ON true
+        )
+        SELECT * FROM periods
         """,
     ),
     "priced_models": (
         "Every name of a model that runs carry, and the priced model it stands for.",
         """
-        SELECT u.source_id, s.name AS source, u.model, s.price_provider AS provider,
-               found.model AS price_model,
-               CASE WHEN d.model IS NULL OR found.found_by IS NULL THEN found.found_by
-                    ELSE 'configuration' END AS found_by
-        FROM (SELECT DISTINCT source_id, model FROM run_analytics.daily_usage
-              WHERE model IS NOT NULL) AS u
-        JOIN run_sync.sources s USING (source_id)
-        LEFT JOIN run_analytics.deployments d ON d.source_id = u.source_id AND d.name = u.model
-        LEFT JOIN LATERAL run_analytics.find_model(s.price_provider, coalesce(d.model, u.model)) AS found ON true
+        WITH models AS MATERIALIZED (
+            SELECT u.source_id, s.name AS source, u.model, s.price_provider AS provider,
+                   found.model AS price_model,
+                   CASE WHEN d.model IS NULL OR found.found_by IS NULL THEN found.found_by
+                        ELSE 'configuration' END AS found_by
+            FROM (SELECT DISTINCT source_id, model FROM run_analytics.daily_usage
+                  WHERE model IS NOT NULL) AS u
+            JOIN run_sync.sources s USING (source_id)
+            LEFT JOIN run_analytics.deployments d ON d.source_id = u.source_id AND d.name = u.model
+            LEFT JOIN LATERAL run_analytics.find_model(s.price_provider, coalesce(d.model, u.model)) AS found ON true
+        )
+        SELECT * FROM models
         """,
     ),
     "run_costs": (
@@ -90,7 +98,8 @@ VIEWS = {
                ) END AS cost_usd,
                p.provider AS price_provider, p.model AS price_model, p.valid_from AS price_from,
                p.input_usd_per_million, p.cached_input_usd_per_million,
-               p.output_usd_per_million, p.price_origin, f.metadata
+               p.output_usd_per_million, p.price_origin, f.metadata,
+               f.error_code, f.incomplete_reason
         FROM run_analytics.run_facts f
         LEFT JOIN run_analytics.priced_models m ON m.source_id = f.source_id AND m.model = left(f.model, 200)
         LEFT JOIN run_analytics.price_periods p
@@ -133,8 +142,9 @@ FUNCTIONS = {
                 ORDER BY length(b.name) DESC LIMIT 1
             ) AS n
         ) AS candidate
-        WHERE EXISTS (SELECT FROM run_analytics.model_prices p
-                      WHERE p.provider = $1 AND p.model = candidate.model)
+        WHERE (SELECT count(DISTINCT p.token_kind) FROM run_analytics.model_prices p
+               WHERE p.provider = $1 AND p.model = candidate.model
+                   AND p.token_kind IN ('input', 'output')) = 2
         ORDER BY candidate.place LIMIT 1
         """,
     ),

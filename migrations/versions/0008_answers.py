@@ -74,7 +74,8 @@ VIEWS = {
                CASE WHEN u.runs_with_usage > 0 THEN run_analytics.cost_usd(
                    u.input_tokens, u.billed_cached_tokens, u.output_tokens,
                    p.input_usd_per_million, p.cached_input_usd_per_million, p.output_usd_per_million
-               ) END AS cost_usd
+               ) END AS cost_usd,
+               CASE WHEN p.model IS NULL THEN u.total_tokens ELSE 0 END AS unpriced_tokens
         FROM run_analytics.daily_usage u
         JOIN run_sync.sources s USING (source_id)
         LEFT JOIN run_analytics.priced_models m ON m.source_id = u.source_id AND m.model = u.model
@@ -90,11 +91,13 @@ VIEWS = {
         SELECT c.day, c.source_id, r.source, r.assistant_id, c.model, r.status, r.runs,
                r.runs_with_usage, r.input_tokens, r.cached_input_tokens, r.output_tokens,
                r.reasoning_output_tokens, r.total_tokens, r.priced_runs,
-               r.unpriced_runs, r.no_usage_runs, r.cost_usd
+               r.unpriced_runs, r.no_usage_runs, r.cost_usd, r.unpriced_tokens
         FROM run_analytics.repriced_days c
         CROSS JOIN LATERAL (
             SELECT source, left(assistant_id, 200) AS assistant_id,
-                   left(status, 200) AS status, {OF_RUNS}
+                   left(status, 200) AS status, {OF_RUNS},
+                   coalesce(sum(total_tokens) FILTER (WHERE cost_status = 'unpriced'), 0)
+                       AS unpriced_tokens
             FROM run_analytics.run_costs
             WHERE source_id = c.source_id AND left(model, 200) = c.model
                 AND created_at >= {START.format(day="c.day")}
@@ -141,7 +144,7 @@ VIEWS = {
         """
         SELECT c.source_id, c.source, c.model, s.price_provider AS provider,
                sum(c.unpriced_runs)::bigint AS unpriced_runs,
-               sum(c.total_tokens) AS total_tokens,
+               sum(c.unpriced_tokens) AS total_tokens,
                min(c.day) AS first_day, max(c.day) AS last_day
         FROM run_analytics.daily_costs c
         JOIN run_sync.sources s USING (source_id)
@@ -232,9 +235,11 @@ VIEWS = {
                incomplete_reason, count(*) AS runs,
                coalesce(sum(total_tokens), 0) AS total_tokens,
                max(created_at) AS last_run_at,
-               (array_agg(run_id ORDER BY created_at DESC, run_id DESC))[1] AS example_run_id
-        FROM run_analytics.run_facts
-        WHERE is_error
+               (array_agg(run_id ORDER BY created_at DESC, run_id DESC))[1] AS example_run_id,
+               count(*) FILTER (WHERE cost_status = 'unpriced') AS unpriced_runs,
+               sum(cost_usd) AS cost_usd
+        FROM run_analytics.run_costs
+        WHERE status IN ('failed', 'expired', 'incomplete')
         GROUP BY day, source_id, source, assistant_id, model, status, error_code, incomplete_reason
         """,
     ),
@@ -322,6 +327,7 @@ MEANINGS = {
     "unpriced_runs": "Runs with tokens but without a known price: not in cost_usd.",
     "no_usage_runs": "Runs that report no tokens: not in cost_usd.",
     "cost_usd": "US dollars of the priced runs; null where there is none.",
+    "unpriced_tokens": "Tokens without a known price, as the server adds them up.",
     "wasted_runs": "Runs that failed, expired, were cancelled or ended incomplete.",
     "wasted_tokens": "Tokens of the wasted runs.",
     "wasted_cost_usd": "US dollars of the wasted runs; null where none is priced.",

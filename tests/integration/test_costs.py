@@ -378,3 +378,24 @@ def test_of_two_beginnings_the_longer_one_counts(connection: Connection) -> None
     put(connection, a_million("run_1", model="ours-small-7"))
 
     assert the_rows(connection, COSTS) == [("run_1", "priced", Decimal("0.15"))]
+
+
+def test_a_version_priced_by_half_costs_as_its_model(connection: Connection) -> None:
+    set_price(connection, "gpt-4o-2024-08-06", NOON - timedelta(9), input="7")
+    put(connection, a_million("run_1", model="gpt-4o-2024-08-06"))
+
+    assert the_rows(connection, COSTS) == [("run_1", "priced", Decimal("2.5"))]
+
+
+def test_on_a_day_that_is_priced_from_noon_on_only_the_morning_is_listed(
+    connection: Connection,
+) -> None:
+    set_price(connection, "mine", NOON, input="1", output="1")
+    put(
+        connection,
+        Row(run_id="run_1", model="mine", created_at=NOON - timedelta(hours=1), total=30),
+        Row(run_id="run_2", model="mine", created_at=NOON + timedelta(hours=1), total=500),
+    )
+
+    listed = "SELECT unpriced_runs, total_tokens FROM run_analytics.unpriced_models"
+    assert the_rows(connection, listed) == [(1, 30)]
