@@ -9,6 +9,7 @@ from cronsim import CronSim, CronSimError
 
 from etl.config.sections import AlertConfig, Config, ScheduleConfig, SourceConfig
 from etl.domain.errors import ConfigError
+from etl.domain.model_name import LONGEST_NAME, is_model
 
 CRON_FIELDS = 5
 SOME_DAY = datetime(2026, 1, 1, tzinfo=UTC)
@@ -23,6 +24,7 @@ def check(path: Path, config: Config) -> None:
     for source in config.sources:
         _check_address(path, source)
         _check_privacy(path, source)
+        _check_models(path, source)
     entries = config.schedule
     for place, entry in _placed(entries):
         _check_entry(path, place, entry, names)
@@ -57,6 +59,17 @@ def _check_privacy(path: Path, source: SourceConfig) -> None:
             " privacy has no hash_key_env; name the environment variable that holds"
             " the key."
         )
+
+
+def _check_models(path: Path, source: SourceConfig) -> None:
+    for name, model in source.models.items():
+        for flawed in (each for each in (name, model) if not is_model(each)):
+            raise ConfigError(
+                f"{path}: the models of source {source.name!r} map {name!r} to"
+                f" {model!r}, and {flawed!r} cannot be a name: expected"
+                f" 1 to {LONGEST_NAME} characters that can be printed, without spaces"
+                " around them."
+            )
 
 
 def _check_entry(path: Path, place: str, entry: ScheduleConfig, names: list[str]) -> None:

@@ -25,21 +25,37 @@ def explain(said: str, tables: dict[str, Any]) -> str:
     """Say what msgspec says, with the key's name and what was found there."""
     said, _, place = said.partition(" - at `$")
     key = place.rstrip("`").removeprefix(".")
-    if "[...]" in key:  # msgspec does not tell which key of a table it means
-        key = key.replace("[...]", f".{_bad_key(_value_at(tables, key[:-5]))}")
+    if key.endswith("[...]"):  # msgspec does not tell which key of a table it means
+        key, value = _bad_entry(key[:-5], tables)
+        return _explain_value(key, value, said)
     if unknown := re.search(r"unknown field `(.*)`", said):
         return _explain_unknown(key, unknown.group(1))
     if missing := re.search(r"missing required field `(.*)`", said):
         return f"{key} has no {missing.group(1)}; add it."
-    found = _shown(key, _value_at(tables, key))
+    return _explain_value(key, _value_at(tables, key), said)
+
+
+def _explain_value(key: str, value: Any, said: str) -> str:
+    found = _shown(key, value)
     expected = said.replace("`", "").replace("Expected ", "").partition(", got")[0]
     return f"{key} is {found}, expected {_in_words(key, expected.removesuffix(' | null'))}."
 
 
-def _bad_key(table: dict[str, Any]) -> str:
+def _bad_entry(table: str, tables: dict[str, Any]) -> tuple[str, Any]:
+    """The first entry that is wrong in a table whose keys are the user's own."""
+    is_good = _is_text if table.endswith(".models") else _is_treatment
+    entries: dict[str, Any] = _value_at(tables, table)
     return next(
-        (key for key, value in table.items() if value not in get_args(Treatment)), "?"
+        (f"{table}.{key}", each) for key, each in entries.items() if not is_good(each)
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_treatment(value: Any) -> bool:
+    return value in get_args(Treatment)
 
 
 def _shown(key: str, value: Any) -> str:

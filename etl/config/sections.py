@@ -64,7 +64,10 @@ class PrivacyConfig(_Section, frozen=True):
 
 
 class SourceConfig(_Section, frozen=True):
-    """One server that is asked for runs."""
+    """One server that is asked for runs.
+
+    `models` tells which model a name of the server's own stands for.
+    """
 
     name: Name
     base_url: Annotated[str, Meta(pattern=r"^https?://[^\s/@?\0]+(/[^\s@?\0]*)?\Z")]
@@ -72,6 +75,8 @@ class SourceConfig(_Section, frozen=True):
     api_key_env: Variable | None = None
     requests_per_minute: Annotated[int, Meta(ge=1, le=10_000_000)] = 900
     trusted: bool = True
+    price_provider: Name = "openai"
+    models: dict[str, str] = msgspec.field(default_factory=dict)
     privacy: PrivacyConfig = PrivacyConfig()
 
 

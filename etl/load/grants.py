@@ -35,9 +35,11 @@ WRITERS = {
     f"{SYNC}.drift": WRITE,
     f"{SYNC}.erasures": READ,
     f"{SYNC}.alembic_version": READ,
+    f"{ANALYTICS}.deployments": WRITE_AND_DELETE,
 }
 """What a sync does to each table, and no more; `untrack` deletes threads, the ledger
-forgets its oldest rows, and a replay writes rejects anew where privacy asks for it."""
+forgets its oldest rows, a replay writes rejects anew where privacy asks for it, and the
+names that the configuration maps come and go. Prices are the owner's."""
 
 MAKE_MONTH = f"{SYNC}.make_month(date)"
 
@@ -173,6 +175,7 @@ def _let_write(role: _Role) -> None:
     role.run(f"GRANT EXECUTE ON FUNCTION {MAKE_MONTH} TO {{role}}")
     for schema in (HISTORY, SYNC):
         _let_in(role, schema, later=WRITE)
+    role.run(f"GRANT USAGE ON SCHEMA {ANALYTICS} TO {{role}}")
     _open_database(role, "CONNECT")
     _open_database(role, "TEMPORARY")
 

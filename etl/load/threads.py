@@ -1,17 +1,19 @@
 """The registry of tracked threads, and of the sources they belong to."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, insert
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId, TrackedThread
 from etl.domain.bookmark import Bookmark
 from etl.domain.run import ThreadId
 from etl.load.database import connected
+from etl.load.deployments import record_deployments
 from etl.load.forgotten import is_forgotten
 from etl.load.statements import microseconds
 from etl.load.tables import sources, threads
@@ -20,21 +22,39 @@ AT_ONCE = 1_000
 """Threads read from the registry by one statement."""
 
 
-def record_source(engine: Engine, *, name: str, kind: str, base_url: str) -> SourceId:
-    """Answer a source's short key; note its kind and address."""
-    facts = {"kind": kind, "base_url": base_url}
-    statement = insert(sources).values(name=name, **facts)
-    known = sa.select(sources.c.source_id, sources.c.kind, sources.c.base_url)
+def record_source(
+    engine: Engine,
+    *,
+    name: str,
+    kind: str,
+    base_url: str,
+    price_provider: str = "openai",
+    models: Mapping[str, str] = MappingProxyType({}),
+) -> SourceId:
+    """Answer a source's short key; note what the configuration says of it.
+
+    What is noted already is not written again.
+    """
+    facts = {"kind": kind, "base_url": base_url, "price_provider": price_provider}
     with connected(engine) as connection, connection.begin():
-        row = connection.execute(known.where(sources.c.name == name)).one_or_none()
-        if row is not None and (row.kind, row.base_url) == (kind, base_url):
-            return SourceId(row.source_id)
-        found = connection.scalar(
-            statement.on_conflict_do_update(index_elements=["name"], set_=facts).returning(
-                sources.c.source_id
-            )
-        )
-    return SourceId(found or 0)
+        source_id = _unchanged(connection, name, facts) or _noted(connection, name, facts)
+        record_deployments(connection, source_id, models)
+    return source_id
+
+
+def _unchanged(
+    connection: Connection, name: str, facts: Mapping[str, str]
+) -> SourceId | None:
+    """The key of a source that is noted just so."""
+    same = [sources.c[column] == value for column, value in facts.items()]
+    statement = sa.select(sources.c.source_id).where(sources.c.name == name, *same)
+    return connection.scalar(statement)
+
+
+def _noted(connection: Connection, name: str, facts: dict[str, str]) -> SourceId:
+    statement = insert(sources).values(name=name, **facts)
+    upsert = statement.on_conflict_do_update(index_elements=["name"], set_=facts)
+    return SourceId(connection.execute(upsert.returning(sources.c.source_id)).scalar_one())
 
 
 def known_sources(engine: Engine) -> dict[str, SourceId]:

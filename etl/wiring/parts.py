@@ -56,7 +56,12 @@ def source_ids(engine: Engine, sources: tuple[SourceConfig, ...]) -> list[Source
     """The short keys of sources, in their order."""
     return [
         threads.record_source(
-            engine, name=source.name, kind=source.kind, base_url=source.base_url
+            engine,
+            name=source.name,
+            kind=source.kind,
+            base_url=source.base_url,
+            price_provider=source.price_provider,
+            models=source.models,
         )
         for source in sources
     ]

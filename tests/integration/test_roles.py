@@ -81,6 +81,34 @@ def test_a_writer_cleans_the_quarantine_where_privacy_asks_for_it(
     assert owned.run("SELECT payload FROM run_sync.rejects") == [('{"id":"run_x"}',)]
 
 
+def test_a_writer_notes_the_names_that_the_configuration_maps(
+    as_role: Call,
+    owned: OwnedDatabase,
+    role_api: DemoServer,
+    name: str,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.toml"
+    plain = path.read_text()
+    granted(as_role, "writer", name)
+    assert as_role("track", *role_api.thread_ids, role=name)[0] == 0
+    path.write_text(plain + 'price_provider = "mine"\nmodels = { bot = "o1", b = "o3" }\n')
+    assert as_role("sync", "--quiet", role=name) == (0, "", "")
+    path.write_text(plain + 'models = { bot = "gpt-4o" }\n')
+    assert as_role("sync", "--quiet", role=name) == (0, "", "")
+
+    assert owned.run(
+        "SELECT price_provider, d.name, model FROM run_analytics.deployments d"
+        " JOIN run_sync.sources USING (source_id)"
+    ) == [("openai", "bot", "gpt-4o")]
+    [(runs, summed)] = owned.run(
+        "SELECT (SELECT count(*) FROM run_history.runs),"
+        " (SELECT sum(runs) FROM run_analytics.daily_usage)"
+    )
+    assert runs == summed
+    assert runs
+
+
 @pytest.mark.parametrize(
     ("statement", "complaint"),
     [
@@ -106,6 +134,23 @@ def test_a_writer_cleans_the_quarantine_where_privacy_asks_for_it(
         ),
         ("DELETE FROM run_sync.drift", "permission denied for table drift"),
         ("INSERT INTO run_sync.erasures DEFAULT VALUES", "permission denied"),
+        (
+            "UPDATE run_analytics.model_prices SET usd_per_million = 0",
+            "permission denied for table model_prices",
+        ),
+        (
+            "DELETE FROM run_analytics.daily_usage",
+            "permission denied for table daily_usage",
+        ),
+        (
+            "SELECT run_analytics.rebuild_daily_usage()",
+            "permission denied for function rebuild_daily_usage",
+        ),
+        ("TRUNCATE run_analytics.deployments", "permission denied for table deployments"),
+        (
+            "CREATE TABLE run_analytics.mine (x int)",
+            "permission denied for schema run_analytics",
+        ),
     ],
 )
 def test_a_writer_can_do_no_more_than_that(

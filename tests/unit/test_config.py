@@ -82,6 +82,8 @@ def test_every_key_can_be_told(tmp_path: Files) -> None:
         api_key_env = "MY_KEY"
         requests_per_minute = 1
         trusted = false
+        price_provider = "azure"
+        models = { "support-bot" = "gpt-4o", "gpt-3.5.eu" = "gpt-3.5-turbo" }
         [sync]
         workers = 256
         page_size = 1
@@ -100,6 +102,8 @@ def test_every_key_can_be_told(tmp_path: Files) -> None:
                 api_key_env="MY_KEY",
                 requests_per_minute=1,
                 trusted=False,
+                price_provider="azure",
+                models={"support-bot": "gpt-4o", "gpt-3.5.eu": "gpt-3.5-turbo"},
             ),
         ),
         sync=SyncConfig(workers=256, page_size=1),
@@ -317,7 +321,8 @@ def test_what_is_not_toml_is_refused_with_its_place(
 
 
 KNOWN_IN_SOURCES = (
-    "name, base_url, kind, api_key_env, requests_per_minute, trusted, privacy"
+    "name, base_url, kind, api_key_env, requests_per_minute, trusted, price_provider,"
+    " models, privacy"
 )
 AN_ADDRESS = "an address that begins with https:// or http://, without user or query"
 A_NAME = "1 to 64 letters, digits, dots, dashes or underscores"
@@ -325,6 +330,11 @@ A_VARIABLE = "the name of an environment variable, never the secret itself"
 A_ZONE = "a name of the time zone database such as Europe/Berlin"
 FIVE_FIELDS = "five fields: minute, hour, day of month, month, day of week"
 HIDDEN = "not shown, it may be a secret"
+MAPPED = "the models of source 'openai' map"
+NO_MODEL = (
+    "cannot be a name: expected 1 to 200 characters that can be printed, without spaces"
+    " around them."
+)
 
 
 @pytest.mark.parametrize(
@@ -467,6 +477,35 @@ HIDDEN = "not shown, it may be a secret"
                 "source 'openai' hashes parts of its payloads, and its privacy has no"
                 " hash_key_env; name the environment variable that holds the key."
             ),
+        ),
+        # prices
+        (
+            a_source(price_provider='"a b"'),
+            f"sources[0].price_provider is 'a b', expected {A_NAME}.",
+        ),
+        (
+            SOURCE + "models = 5",
+            "sources[0].models is 5, expected a table.",
+        ),
+        (
+            SOURCE + '[sources.models]\n"a" = "b"\n"gpt-3.5.eu" = 4',
+            "sources[0].models.gpt-3.5.eu is 4, expected a text in quotes.",
+        ),
+        (
+            SOURCE + '[sources.models]\n"bot" = ""',
+            f"{MAPPED} 'bot' to '', and '' {NO_MODEL}",
+        ),
+        (
+            SOURCE + '[sources.models]\n" bot" = "gpt-4o"',
+            f"{MAPPED} ' bot' to 'gpt-4o', and ' bot' {NO_MODEL}",
+        ),
+        (
+            SOURCE + '[sources.models]\n"bot" = "gpt\\u0000"',
+            f"{MAPPED} 'bot' to 'gpt\\x00', and 'gpt\\x00' {NO_MODEL}",
+        ),
+        (
+            SOURCE + f'[sources.models]\n"bot" = "{"m" * 201}"',
+            f"{MAPPED} 'bot' to '{'m' * 201}', and '{'m' * 201}' {NO_MODEL}",
         ),
         # metrics and alerts
         (
