@@ -16,6 +16,7 @@ from etl.cli import (
     demo,
     doctor,
     forgetting,
+    prices,
     scheduling,
     setup,
     status,
@@ -61,6 +62,7 @@ scheduling.add_to(app)
 upkeep.add_to(app)
 verifying.add_to(app)
 forgetting.add_to(app)
+prices.add_to(app)
 status.add_to(app)
 doctor.add_to(app)
 demo.add_to(app)

@@ -5,6 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -14,6 +15,7 @@ from rich.table import Table
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 THOUSAND = 1_000
+NUMBER = int | float | Decimal
 
 
 def complain(sentence: str) -> None:
@@ -55,7 +57,8 @@ def show_table(
         box=SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False
     )
     for place, heading in enumerate(headings):
-        is_number = body and all(isinstance(row[place], int | float) for row in body)
+        told = [row[place] for row in body if row[place] is not None]
+        is_number = told and all(isinstance(value, NUMBER) for value in told)
         table.add_column(heading, justify="right" if is_number else "left", overflow="fold")
     for row in body:
         table.add_row(*(escape(in_words(value)) for value in row))
@@ -73,6 +76,8 @@ def in_words(value: object) -> str:
             return f"{value:,}"
         case float():
             return f"{value:,.2f}"
+        case Decimal():
+            return f"{value:,f}"
         case _:
             return str(value)
 
