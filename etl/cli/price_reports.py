@@ -125,10 +125,8 @@ def show_review(found: "Review") -> None:
         headings = ["source", "name", "model", "provider"]
         rows = [list(map(printable, each)) for each in found.dead_ends]
         show_table(headings, rows, title="mapped names that nothing prices")
-        say(
-            "Map them to a priced model in [sources.models], or set the price of the model"
-            " they\nname.\n"
-        )
+        say("Map them in [sources.models] to a model that has a price, or set the price of")
+        say("the model they name.\n")
     if found.repetitions:
         headings = ["provider", "model", "tokens", "USD", "since", "says so as well"]
         show_table(

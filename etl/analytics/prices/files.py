@@ -175,8 +175,8 @@ def _heading(names: Sequence[str], place: str) -> list[str]:
 
 def _uneven(place: str, found: int, expected: int) -> ConfigError:
     return ConfigError(
-        f"{place}: there are {found} fields, the heading has {expected}; a comma within"
-        " a field needs quotes around it."
+        f"{place}: expected {expected} fields as in the heading, found {found}; a comma"
+        " within a field needs quotes around it."
     )
 
 
