@@ -18,6 +18,7 @@ COMMANDS = {
     "untrack": ("untrack", "thread_new"),
     "threads": ("threads",),
     "status": ("status",),
+    "prices": ("prices", "set", "gpt-4o", "--input", "1"),
     "grant": ("db", "grant", "reader", "nobody_yet"),
 }
 OLDER = (

@@ -1,12 +1,19 @@
 """Roles that can do less than the owner: what each can do, and that it can do no more."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from etl.demo.server import DemoServer
 from tests.integration.builders import NOW_SECONDS
-from tests.integration.role_server import Call, OwnedDatabase, granted, refused
+from tests.integration.role_server import (
+    PASSWORD,
+    Call,
+    OwnedDatabase,
+    granted,
+    refused,
+)
 
 ADD_REJECT = """
     INSERT INTO run_sync.rejects (source_id, thread_id, run_id, payload, payload_id,
@@ -107,6 +114,36 @@ def test_a_writer_notes_the_names_that_the_configuration_maps(
     )
     assert runs == summed
     assert runs
+
+
+@pytest.mark.parametrize(
+    ("arguments", "refused_at"),
+    [
+        (("set", "gpt-4o", "--input", "1"), "table model_prices"),
+        (("unset", "gpt-4o"), "table model_prices"),
+        (("check", "gpt-4o", "--input", "1"), "table model_prices"),
+        (("list",), "view priced_models"),
+    ],
+)
+def test_prices_are_the_owners_and_a_writer_is_told_so(
+    as_role: Call,
+    owned: OwnedDatabase,
+    name: str,
+    arguments: tuple[str, ...],
+    refused_at: str,
+) -> None:
+    granted(as_role, "writer", name)
+
+    place = owned.url(name).replace(quote(PASSWORD, safe=" "), "***")
+    assert as_role("prices", *arguments, role=name) == (
+        1,
+        "",
+        (
+            f"runtide: The database user may not do this at {place}: permission denied for"
+            f" {refused_at}. Grant the right or connect as the owner of the runtide"
+            " schemas.\n"
+        ),
+    )
 
 
 @pytest.mark.parametrize(
