@@ -45,6 +45,11 @@ def tell_accepted(effect: "Effect[Accepted]") -> None:
             f"No source has price_provider = {json.dumps(provider)}, so its prices count"
             " for no run."
         )
+    for each in effect.done.mapped:
+        say(
+            f"In source {each.source} {printable(each.name)} is mapped to"
+            f" {printable(each.model)}, whose price counts there."
+        )
     _tell_gaps(effect.done.gaps)
     tell_costs(effect.costs)
 
@@ -128,6 +133,7 @@ def effect_as_json(effect: "Effect[Accepted]") -> str:
             },
             "gaps": [each._asdict() for each in effect.done.gaps],
             "unused_providers": list(effect.done.unused_providers),
+            "mapped": [each._asdict() for each in effect.done.mapped],
             "months": [
                 {"source": each.source, "model": each.model, "month": f"{each.month:%Y-%m}"}
                 | _difference(each.before, each.after)

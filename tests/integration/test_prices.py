@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 
 from etl.analytics.prices.acceptance import accept, withdraw
 from etl.analytics.prices.changes import applied, prices_noted, tried, write
-from etl.analytics.prices.costs import monthly_costs
+from etl.analytics.prices.costs import compared, costs_by_day, total
 from etl.analytics.prices.price import BEGINNING, KINDS, Price
 from etl.domain.errors import ConfigError
 from etl.load.database import opened
@@ -237,6 +237,11 @@ def cost_of(created_at: datetime, told: list[Price]) -> Decimal:
     return sum((usd(kind) * tokens[kind] for kind in KINDS), Decimal(0)) / 1_000_000
 
 
+def summed(told: dict[str, Decimal | None]) -> Decimal:
+    """The costs of source demo together."""
+    return sum((cost or Decimal(0) for cost in told.values()), Decimal(0))
+
+
 @settings(
     max_examples=40,
     deadline=None,
@@ -248,9 +253,10 @@ def test_a_change_of_prices_changes_just_the_costs_that_its_validity_names(
 ) -> None:
     with undone(engine) as connection:
         before = costs(connection)
+        by_day_before = costs_by_day(connection, ["openai"])
         write(connection, told)
         after = costs(connection)
-        by_month = monthly_costs(connection, ["openai"])
+        by_day = costs_by_day(connection, ["openai"])
 
     for run_id, created_at in RUNS.items():
         assert after[run_id] == cost_of(created_at, told)
@@ -258,10 +264,11 @@ def test_a_change_of_prices_changes_just_the_costs_that_its_validity_names(
             assert after[run_id] == before[run_id]
     for run_id in ("run_gpt-35-turbo", "run_house-model", "run_mine", "run_silent"):
         assert after[run_id] == before[run_id]
-    summed = sum(each.cost_usd or 0 for each in by_month.values())
-    assert summed == sum(
-        cost or 0 for run_id, cost in after.items() if run_id != "run_mine"
-    )
+    assert total(by_day.values()).cost_usd == summed(after)
+    months = compared(by_day_before, by_day)
+    assert sum(each.usd for each in months) == summed(after) - summed(before)
+    concerned = [run_id for run_id in after if after[run_id] != before[run_id]]
+    assert sum(each.before.runs for each in months) == len(concerned)
 
 
 # Changes ---------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_a_price_holds_from_the_beginning_unless_told_otherwise(
     assert answer.out == (
         "gpt-4o of openai costs 0.25 for cached input from the beginning on (US dollars"
         " for a million tokens).\n"
-        "7 runs concerned: 18.0000 USD before, 15.6000 USD after (-2.4000 USD).\n"
+        "6 runs concerned: 18.0000 USD before, 15.6000 USD after (-2.4000 USD).\n"
     )
     assert own_prices(engine) == [
         ("openai", "gpt-4o", "cached_input", "0.25", "1970-01-01 00:00:00+00")
@@ -246,6 +246,18 @@ def test_a_price_of_a_provider_that_nobody_has_says_so(runtide: Runtide) -> None
 
     assert answer.out.splitlines()[1:] == [
         'No source has price_provider = "azure", so its prices count for no run.',
+        "No run's cost changes.",
+    ]
+
+
+def test_a_price_of_a_name_that_is_mapped_elsewhere_says_so(runtide: Runtide) -> None:
+    answer = runtide("prices", "set", "support-bot", "--input=1", "--output=1")
+
+    assert answer.out.splitlines()[1:] == [
+        (
+            "In source demo support-bot is mapped to gpt-4o-2024-08-06, whose price counts"
+            " there."
+        ),
         "No run's cost changes.",
     ]
 
@@ -427,6 +439,7 @@ def test_what_a_check_promises_is_what_setting_the_price_does(
         "prices": {"new": 2, "changed": 0, "unchanged": 0},
         "gaps": [],
         "unused_providers": [],
+        "mapped": [],
         "months": [whose | month],
         "total": month,
     }

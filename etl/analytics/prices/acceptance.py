@@ -17,6 +17,28 @@ IS_USED = sa.text(
 )
 
 
+MAPPED = sa.text(
+    """
+    SELECT s.name, d.name, d.model
+    FROM run_analytics.deployments d
+    JOIN run_sync.sources s USING (source_id)
+    JOIN unnest(CAST(:providers AS text[]), CAST(:models AS text[]))
+        AS priced (provider, model)
+        ON priced.provider = s.price_provider AND priced.model = d.name
+    WHERE d.model <> d.name
+    ORDER BY s.name, d.name
+    """
+)
+
+
+class Mapped(NamedTuple):
+    """A name that got a price, and that the configuration leads to another model."""
+
+    source: str
+    name: str
+    model: str
+
+
 class Gap(NamedTuple):
     """The kinds of tokens that keep a model unpriced, and until when; None is for ever."""
 
@@ -28,11 +50,12 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What was written, which models it leaves unpriced, and whose prices nobody has."""
+    """What was written, which models it leaves unpriced, and which prices count nowhere."""
 
     written: Written
     gaps: tuple[Gap, ...]
     unused_providers: tuple[str, ...]
+    mapped: tuple[Mapped, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +71,7 @@ def accept(connection: Connection, prices: Sequence[Price]) -> Accepted:
     written = write(connection, prices)
     providers = sorted({each.provider for each in prices})
     unused = tuple(each for each in providers if not _is_used(connection, each))
-    return Accepted(written, _gaps(connection, prices), unused)
+    return Accepted(written, _gaps(connection, prices), unused, _mapped(connection, prices))
 
 
 def withdraw(
@@ -67,6 +90,12 @@ def withdraw(
 
 def _is_used(connection: Connection, provider: str) -> bool:
     return bool(connection.scalar(IS_USED, {"provider": provider}))
+
+
+def _mapped(connection: Connection, prices: Sequence[Price]) -> tuple[Mapped, ...]:
+    keys = sorted({(each.provider, each.model) for each in prices})
+    values = {"providers": [key[0] for key in keys], "models": [key[1] for key in keys]}
+    return tuple(Mapped(*row) for row in connection.execute(MAPPED, values))
 
 
 def _gaps(connection: Connection, prices: Sequence[Price]) -> tuple[Gap, ...]:

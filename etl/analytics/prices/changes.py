@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Engine
 
-from etl.analytics.prices.costs import Difference, compared, monthly_costs
+from etl.analytics.prices.costs import Difference, compared, costs_by_day
 from etl.analytics.prices.price import USER, Price
 from etl.domain.errors import ConfigError
 from etl.load.database import connected
@@ -118,9 +118,9 @@ def _alone(engine: Engine) -> Iterator[Connection]:
 def _effect(
     connection: Connection, providers: Sequence[str], change: Change[Done]
 ) -> Effect[Done]:
-    before = monthly_costs(connection, providers)
+    before = costs_by_day(connection, providers)
     done = change(connection)
-    return Effect(done, compared(before, monthly_costs(connection, providers)))
+    return Effect(done, compared(before, costs_by_day(connection, providers)))
 
 
 def _stands(price: Price, present: dict[tuple[Any, ...], Price]) -> bool:

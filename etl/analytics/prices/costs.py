@@ -1,8 +1,9 @@
-"""What runs cost by source, model and month, and how two such accounts differ."""
+"""What runs cost by source, model and day, and how two such accounts differ by month."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import groupby
 from typing import NamedTuple
 
 import sqlalchemy as sa
@@ -10,8 +11,8 @@ from sqlalchemy.engine import Connection
 
 COSTS = sa.text(
     """
-    SELECT c.source, c.model, date_trunc('month', c.day::timestamp)::date,
-           sum(c.runs)::bigint, sum(c.unpriced_runs)::bigint, sum(c.cost_usd)
+    SELECT c.source, c.model, c.day, sum(c.runs)::bigint,
+           sum(c.unpriced_runs)::bigint, sum(c.cost_usd)
     FROM run_analytics.daily_costs c
     JOIN run_sync.sources s USING (source_id)
     WHERE s.price_provider = ANY(:providers)
@@ -21,7 +22,7 @@ COSTS = sa.text(
 )
 
 Key = tuple[str, str | None, date]
-"""A source, a model by the name its runs carry, and the first day of a month."""
+"""A source, a model by the name its runs carry, and a day."""
 
 
 class Cost(NamedTuple):
@@ -33,7 +34,7 @@ class Cost(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """One month of one model, and what it cost before and after a change."""
+    """What a model's runs cost before and after, on those days of a month that differ."""
 
     source: str
     model: str | None
@@ -47,7 +48,7 @@ class Difference(NamedTuple):
         return (self.after.cost_usd or Decimal(0)) - (self.before.cost_usd or Decimal(0))
 
 
-def monthly_costs(connection: Connection, providers: Sequence[str]) -> dict[Key, Cost]:
+def costs_by_day(connection: Connection, providers: Sequence[str]) -> dict[Key, Cost]:
     """The costs of all sources that have the prices of some providers."""
     rows = connection.execute(COSTS, {"providers": list(providers)})
     return {(row[0], row[1], row[2]): Cost(*row[3:]) for row in rows}
@@ -56,12 +57,21 @@ def monthly_costs(connection: Connection, providers: Sequence[str]) -> dict[Key,
 def compared(
     before: Mapping[Key, Cost], after: Mapping[Key, Cost]
 ) -> tuple[Difference, ...]:
-    """The months that differ; both accounts are of the same runs."""
+    """The months with days that differ; both accounts are of the same runs."""
+    days = [key for key, cost in after.items() if cost != before[key]]
     return tuple(
-        Difference(*key, before[key], cost)
-        for key, cost in after.items()
-        if cost != before[key]
+        Difference(*month, _total(before, found), _total(after, found))
+        for month, found in ((month, list(each)) for month, each in groupby(days, _month))
     )
+
+
+def _month(key: Key) -> Key:
+    source, model, day = key
+    return source, model, day.replace(day=1)
+
+
+def _total(costs: Mapping[Key, Cost], days: Iterable[Key]) -> Cost:
+    return total(costs[day] for day in days)
 
 
 def total(costs: Iterable[Cost]) -> Cost:
