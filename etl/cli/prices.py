@@ -84,17 +84,18 @@ def list_prices(
     With --all, --json and --csv print what `prices import` takes.
     """
     from etl.analytics.prices import listing  # noqa: PLC0415  # slow to import
-    from etl.analytics.prices.price import moment  # noqa: PLC0415
+    from etl.analytics.prices.price import model_name, moment  # noqa: PLC0415
     from etl.load.database import connected  # noqa: PLC0415
     from etl.wiring.pricing import priced_database  # noqa: PLC0415
 
     _check_shape(every=every, at=at, as_json=as_json, as_csv=as_csv)
-    then, names = at and moment(at, "--at"), models or []
+    then = None if at is None else moment(at, "--at")
+    names = [model_name(each, "MODEL") for each in models or []]
     with priced_database(settings_of(context)) as engine, connected(engine) as connection:
         if every and (as_json or as_csv):
             reports.write_prices(listing.prices_of(connection, names), as_csv=as_csv)
         elif every:
-            reports.show_periods(listing.periods(connection, names, then or None))
+            reports.show_periods(listing.periods(connection, names, then))
         else:
             found = listing.names_and_prices(connection, names, then or now())
             reports.show_names(found, as_json=as_json)

@@ -14,14 +14,17 @@ from etl.load.threads import record_source, track
 from tests.conftest import _database
 from tests.integration.answer_fixtures import demo_engine, demo_reader, reader_name
 from tests.integration.builders import THREAD, a_store
+from tests.integration.pricing import history, priced
 from tests.integration.role_fixtures import as_role, name, owned, role_api, tcp_server
 
 __all__ = [
     "as_role",
     "demo_engine",
     "demo_reader",
+    "history",
     "name",
     "owned",
+    "priced",
     "reader_name",
     "role_api",
     "tcp_server",

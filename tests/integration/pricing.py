@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy.engine import Connection, Engine
+import pytest
+from sqlalchemy.engine import URL, Connection, Engine
 
+from etl.domain.batch import SourceId
 from etl.domain.run import SECOND, Instant, ThreadId
-from etl.load.database import connected
+from etl.load.database import connected, opened
 from etl.load.threads import record_source, track
+from tests.conftest import _database
 from tests.integration.builders import a_batch, a_payload, a_store, an_increment, execute
 
 USAGE = {
@@ -51,20 +54,25 @@ def make_history(engine: Engine) -> None:
             ("demo", "openai", _runs()),
             ("other", "mine", [_run("run_mine", "gpt-4o", "2026-01-15T12:00:00Z")]),
         ):
-            source_id = record_source(
-                engine,
-                name=name,
-                kind="openai",
-                base_url="http://demo",
-                price_provider=provider,
-                models={"support-bot": "gpt-4o-2024-08-06"} if name == "demo" else {},
-            )
+            source_id = note_source(engine, name, provider)
             thread = ThreadId(f"thread_{name}")
             track(engine, source_id, [thread])
             read_at = _at("2026-05-01T00:00:00Z")
             store.commit(
                 a_batch(an_increment(source_id, *runs, thread_id=thread, read_at=read_at))
             )
+
+
+def note_source(engine: Engine, name: str, provider: str) -> SourceId:
+    """Note a source with the names that CONFIGURED maps, if it is demo."""
+    return record_source(
+        engine,
+        name=name,
+        kind="openai",
+        base_url="http://demo",
+        price_provider=provider,
+        models={"support-bot": "gpt-4o-2024-08-06"} if name == "demo" else {},
+    )
 
 
 def _runs() -> list[dict[str, Any]]:
@@ -84,6 +92,25 @@ def _run(run_id: str, model: str, created_at: str) -> dict[str, Any]:
 def _at(text: str) -> Instant:
     since = instant(text) - datetime(1970, 1, 1, tzinfo=UTC)
     return Instant((since.days * 86_400 + since.seconds) * SECOND + since.microseconds)
+
+
+@pytest.fixture(scope="session")
+def history(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
+    """One database for all tests of prices; its runs are only read."""
+    with (
+        contextmanager(_database)(admin, server_url, template) as url,
+        opened(url) as engine,
+    ):
+        make_history(engine)
+        yield engine
+
+
+@pytest.fixture
+def priced(history: Engine) -> Iterator[Engine]:
+    """The history, with the seeded prices only and the names as they are configured."""
+    yield history
+    forget_own_prices(history)
+    note_source(history, "demo", "openai")
 
 
 def forget_own_prices(engine: Engine) -> None:

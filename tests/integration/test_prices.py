@@ -1,7 +1,5 @@
 """Which price holds for which run, and what a change of prices does to costs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -9,22 +7,19 @@ from functools import partial
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection, Engine
 
 from etl.analytics.prices.acceptance import accept, withdraw
 from etl.analytics.prices.changes import applied, prices_noted, tried, write
 from etl.analytics.prices.costs import compared, costs_by_day, total
 from etl.analytics.prices.price import BEGINNING, KINDS, Price
 from etl.domain.errors import ConfigError
-from etl.load.database import opened
-from tests.conftest import _database
-from tests.integration.builders import query, row_versions
+from tests.integration.builders import execute, query, row_versions
 from tests.integration.pricing import (
     BORDERS,
     SEEDED,
     forget_own_prices,
     instant,
-    make_history,
     undone,
 )
 
@@ -32,22 +27,9 @@ APRIL = instant("2026-04-01T00:00:00Z")
 MICROSECOND = timedelta(microseconds=1)
 
 
-@pytest.fixture(scope="module")
-def history(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
-    """One database for all tests here; runs are only read."""
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        make_history(engine)
-        yield engine
-
-
 @pytest.fixture
-def engine(history: Engine) -> Iterator[Engine]:
-    """The history, with the seeded prices only."""
-    yield history
-    forget_own_prices(history)
+def engine(priced: Engine) -> Engine:
+    return priced
 
 
 def prices(
@@ -301,6 +283,29 @@ def test_a_change_that_is_tried_tells_the_same_and_writes_nothing(engine: Engine
     assert applied(engine, ["openai"], change) == promised
     [month] = promised.costs
     assert (month.before, month.after) == ((1, 1, None), (1, 0, Decimal("1.1")))
+
+
+def test_runs_that_a_sync_writes_meanwhile_are_no_effect_of_a_change(
+    engine: Engine,
+) -> None:
+    def more_tokens(tokens: int) -> None:
+        execute(
+            engine,
+            f"UPDATE run_history.runs SET completion_tokens = {tokens}"  # noqa: S608
+            " WHERE run_id = 'run_gpt-4o'",
+        )
+
+    def change(connection: Connection) -> None:
+        more_tokens(200_000)  # is not held up by the change, or this would never end
+        accept(connection, prices("gpt-4o", "1", "1", "1", since=APRIL))
+
+    try:
+        effect = tried(engine, ["openai"], change)
+        assert costs(engine)["run_gpt-4o"] == SEEDED + 1
+    finally:
+        more_tokens(100_000)
+
+    assert [f"{each.month:%Y-%m}" for each in effect.costs] == ["2026-04"]
 
 
 def test_writing_the_same_twice_changes_nothing_the_second_time(engine: Engine) -> None:

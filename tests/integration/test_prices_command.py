@@ -2,19 +2,17 @@
 
 import io
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
 
 from etl.cli.entry import run
 from etl.load.database import opened
-from tests.conftest import _database, as_text
+from tests.conftest import as_text
 from tests.integration.builders import query, row_versions
 from tests.integration.commands import Runtide
-from tests.integration.pricing import CONFIGURED, forget_own_prices, make_history
+from tests.integration.pricing import CONFIGURED
 
 HOUSE = """\
 provider,model,token_kind,usd_per_million,effective_from
@@ -24,22 +22,9 @@ openai,gpt-4o,input,2,2026-04-01
 """
 
 
-@pytest.fixture(scope="module")
-def history(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
-    """One database for all tests here; runs are only read."""
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        make_history(engine)
-        yield engine
-
-
 @pytest.fixture
-def engine(history: Engine) -> Iterator[Engine]:
-    """The history, with the seeded prices only."""
-    yield history
-    forget_own_prices(history)
+def engine(priced: Engine) -> Engine:
+    return priced
 
 
 @pytest.fixture
@@ -452,6 +437,10 @@ def test_what_a_check_promises_is_what_setting_the_price_does(
 # What is refused -------------------------------------------------------------
 
 NO_NAME = "expected 1 to 200 characters that can be printed, without spaces around them."
+AN_INSTANT = (
+    "expected a day such as 2026-06-01 or an instant such as 2026-06-01T12:00:00Z, from"
+    " 1970 to 2099."
+)
 PLAIN = "expected US dollars for a million tokens as a plain number such as 2.50"
 
 
@@ -469,10 +458,7 @@ PLAIN = "expected US dollars for a million tokens as a plain number such as 2.50
         ),
         (
             ["set", "gpt-4o", "--output", "1", "--from", "tomorrow"],
-            (
-                "--from is 'tomorrow', expected a day such as 2026-06-01 or an instant"
-                " such as 2026-06-01T12:00:00Z, from 1970 to 2099."
-            ),
+            f"--from is 'tomorrow', {AN_INSTANT}",
         ),
         (["set", "", "--input", "1"], f"MODEL is '', {NO_NAME}"),
         (
@@ -511,6 +497,8 @@ PLAIN = "expected US dollars for a million tokens as a plain number such as 2.50
                 " list --all` lists the models that have one."
             ),
         ),
+        (["list", "\udcff"], f"MODEL is '\\udcff', {NO_NAME}"),
+        (["list", "--at", ""], f"--at is '', {AN_INSTANT}"),
         (
             ["list", "--csv"],
             ("--csv prints every single price; say --all with it, and leave --json out."),
