@@ -71,8 +71,8 @@ def _tell_gaps(gaps: "Iterable[Gap]") -> None:
         if each.until is None:
             options = " ".join(f"--{kind} USD" for kind in each.token_kinds)
             say(
-                f"{model} of {each.provider} has no price for {kinds}, and so none at all:"
-                f" its runs are unpriced until `runtide prices set {model} {options}`."
+                f"{model} of {each.provider} has no price for {kinds}; what it has counts"
+                f" for no run until `runtide prices set {model} {options}`."
             )
         else:
             say(

@@ -213,16 +213,15 @@ def test_a_price_holds_from_the_beginning_unless_told_otherwise(
     ]
 
 
-def test_a_price_that_leaves_a_model_unpriced_says_so(runtide: Runtide) -> None:
+def test_half_a_price_counts_for_no_run_and_says_so(runtide: Runtide) -> None:
     answer = runtide("prices", "set", "gpt-4o-2024-08-06", "--input", "2")
 
     assert answer.out == (
         "gpt-4o-2024-08-06 of openai costs 2 for input from the beginning on (US dollars"
         " for a million tokens).\n"
-        "gpt-4o-2024-08-06 of openai has no price for output, and so none at all: its"
-        " runs are unpriced until `runtide prices set gpt-4o-2024-08-06 --output USD`.\n"
-        "2 runs concerned: 6.0000 USD before, no cost with 2 runs unpriced after"
-        " (-6.0000 USD).\n"
+        "gpt-4o-2024-08-06 of openai has no price for output; what it has counts for no"
+        " run until `runtide prices set gpt-4o-2024-08-06 --output USD`.\n"
+        "No run's cost changes.\n"
     )
 
 
