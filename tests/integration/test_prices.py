@@ -291,7 +291,7 @@ def test_runs_that_a_sync_writes_meanwhile_are_no_effect_of_a_change(
     def more_tokens(tokens: int) -> None:
         execute(
             engine,
-            f"UPDATE run_history.runs SET completion_tokens = {tokens}"  # noqa: S608
+            f"UPDATE run_history.runs SET completion_tokens = {tokens}"
             " WHERE run_id = 'run_gpt-4o'",
         )
 
