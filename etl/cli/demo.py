@@ -9,7 +9,7 @@ import typer
 
 from etl.cli.progress import silence
 from etl.cli.syncing import run, show_report
-from etl.cli.terminal import command_name, say, show_table
+from etl.cli.terminal import command_name, now, say, show_table
 from etl.domain.errors import ConfigError
 from etl.domain.run import ThreadId
 
@@ -83,6 +83,7 @@ def _show(server: "DemoServer") -> int:
         second = run(settings, None, None, silence)
         show_report(second, quiet=False)
         _answer(settings)
+        _report(settings)
     _say_next()
     return 1 if first.errors or second.errors else 0
 
@@ -128,10 +129,23 @@ def _answer(settings: "Settings") -> None:
     show_table(headings, rows)
 
 
+def _report(settings: "Settings") -> None:
+    from etl import wiring  # noqa: PLC0415
+    from etl.analytics.report import has_extra, write_report  # noqa: PLC0415
+
+    if not has_extra():
+        say("A report with charts needs more packages: pip install 'runtide[report]'.\n")
+        return
+    path = FOLDER / "runtide-report.html"
+    with wiring.database(settings) as engine:
+        write_report(engine, path, at=now())
+    say(f"A report with charts, for any browser: {path}\n")
+
+
 def _say_next() -> None:
     command, config = command_name(), f"--config {FOLDER / 'config.toml'}"
     say("Look around in it:")
-    for words in ("status", "threads", "db shell"):
+    for words in ("status", "report", "threads", "db shell"):
         say(f"  {command} {words} {config}")
     say("Then take your own threads:")
     say(f"  {command} init")

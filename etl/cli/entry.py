@@ -17,6 +17,7 @@ from etl.cli import (
     doctor,
     forgetting,
     prices,
+    report,
     scheduling,
     setup,
     status,
@@ -64,6 +65,7 @@ verifying.add_to(app)
 forgetting.add_to(app)
 prices.add_to(app)
 status.add_to(app)
+report.add_to(app)
 doctor.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)
