@@ -125,7 +125,14 @@ def _vega() -> str:
 
 
 def _charts() -> str:
-    return json.dumps(page_charts(), separators=(",", ":")).replace("<", "\\u003c")
+    """The charts in Vega's words: the page need not translate them."""
+    import vl_convert  # noqa: PLC0415  # slow to import
+
+    charts = {
+        name: vl_convert.vegalite_to_vega(chart, vl_version=VEGA_LITE)
+        for name, chart in page_charts().items()
+    }
+    return json.dumps(charts, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _environment(report: Report) -> "Environment":

@@ -1,9 +1,10 @@
 """Reads a report's figures in one transaction, so that all of them agree."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +28,10 @@ MOST_ROWS = 20_000
 
 MOST_NAMES = 100
 """Models, and assistants, that are told apart where even months would be too many."""
+
+
+Values = Mapping[str, Callable[[], Any]]
+"""Parameters by name, each found by asking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +92,9 @@ def read_report(
     with _snapshot(engine) as connection:
         period = _period(connection, first_day, last_day, source, at.date())
         wording, dated = _dated(connection, period, most_rows)
+        values = _values(connection, period, wording)
         others = {
-            name: _answer(connection, sql, period, wording) for name, sql in OTHERS.items()
+            name: _answer(connection, sql, wording, values) for name, sql in OTHERS.items()
         }
     return Report(
         period=period,
@@ -111,7 +117,8 @@ def read_usage(
     with _snapshot(engine) as connection:
         period = _period(connection, first_day, last_day, source, at.date())
         wording = Wording(has_source=source is not None)
-        return _answer(connection, USAGE, period, wording)
+        values = _values(connection, period, wording)
+        return _answer(connection, USAGE, wording, values)
 
 
 def _period(
@@ -146,16 +153,19 @@ def _dated(
     connection: Connection, period: Period, most_rows: int
 ) -> tuple[Wording, dict[str, Answer]]:
     """The answers by day or, where those are too many, by week or month."""
-    for wording in _wordings(period):
+    *finer, coarsest = _wordings(period)
+    for wording in finer:
+        values = _values(connection, period, wording)
         answers: dict[str, Answer] = {}
         for name, sql in DATED.items():
-            answers[name] = _answer(connection, sql, period, wording)
+            answers[name] = _answer(connection, sql, wording, values)
             if len(answers[name].rows) > most_rows:
                 break
         else:
             return wording, answers
-    return wording, {
-        name: _answer(connection, sql, period, wording) for name, sql in DATED.items()
+    values = _values(connection, period, coarsest)
+    return coarsest, {
+        name: _answer(connection, sql, coarsest, values) for name, sql in DATED.items()
     }
 
 
@@ -167,9 +177,8 @@ def _wordings(period: Period) -> list[Wording]:
     return [*grains, coarsest]
 
 
-def _answer(connection: Connection, sql: str, period: Period, wording: Wording) -> Answer:
+def _answer(connection: Connection, sql: str, wording: Wording, values: Values) -> Answer:
     statement = sa.text(sql.format(**wording.parts))
-    values = _values(connection, period, wording)
     parameters = {name: values[name]() for name in statement.compile().params}
     result = connection.execute(statement, parameters)
     return Answer(statement.text, parameters, list(result.keys()), _tuples(result))
@@ -179,16 +188,18 @@ def _tuples(result: sa.CursorResult[Any]) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in result]
 
 
-def _values(connection: Connection, period: Period, wording: Wording) -> dict[str, Any]:
-    """What statements may ask for, found when they do."""
+def _values(connection: Connection, period: Period, wording: Wording) -> Values:
+    """What statements may ask for, found when the first of them does."""
     return {
         "first_day": lambda: period.first_day,
         "last_day": lambda: period.last_day,
         "begins_at": lambda: period.begins_at,
         "ends_at": lambda: period.ends_at,
         "source": lambda: period.source,
-        "kept_models": lambda: _kept(connection, "model", period, wording),
-        "kept_assistants": lambda: _kept(connection, "assistant_id", period, wording),
+        "kept_models": cache(lambda: _kept(connection, "model", period, wording)),
+        "kept_assistants": cache(
+            lambda: _kept(connection, "assistant_id", period, wording)
+        ),
     }
 
 

@@ -31,6 +31,7 @@ const costBars = (rows, name) =>
 
 /** A bar for each series on each day, the empty days too, so that no gap is closed. */
 const stacks = (rows, filter, names, value, told, toPixels) => {
+  if (rows.length === 0) return [];
   const sums = new Map();
   for (const row of rows) {
     const place = JSON.stringify([row.day, row.series]);
@@ -138,7 +139,8 @@ const percentilesByDay = (measure, rows, filter) => {
   const found = new Map();
   for (const [day, ofDay] of Map.groupBy(rows, (row) => row.day))
     found.set(day, Object.fromEntries(SHARES.map((share) => [share, percentile(ofDay, share)])));
-  draw(measure, SHARES.flatMap((share) => daysOf(filter).map((day) => {
+  if (found.size === 0) draw(measure, []);
+  else draw(measure, SHARES.flatMap((share) => daysOf(filter).map((day) => {
     const value = found.get(day)?.[share] ?? null;
     return { day: short(day), series: `p${share}`, value, told: seconds(value) };
   })));

@@ -1,0 +1,104 @@
+"""`runtide report`: where it writes, and what it says when it cannot."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from tests.e2e.conftest import Command
+from tests.integration.reported import seed
+
+BLOCKED = """\
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"altair", "vl_convert"}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Missing())
+sys.modules["altair"] = None
+"""
+
+
+@pytest.fixture
+def seeded(runtide: Command, engine: Engine) -> Command:
+    """The command, with a seeded database."""
+    seed(engine)
+    runtide.configure("http://127.0.0.1:9/v1")
+    return runtide
+
+
+def test_it_writes_what_it_is_asked_for_and_replaces_what_was_there(
+    seeded: Command,
+) -> None:
+    place = seeded.directory / "kept.csv"
+    place.write_text("old")
+
+    page = seeded("report", "--from", "2026-10-01", "--to", "2026-10-19")
+    rows = seeded("report", "--format", "csv", "--out", "kept.csv", "--from", "2026-10-01")
+
+    assert (page.code, page.out, page.err) == (
+        0,
+        "The report is runtide-report.html.\n",
+        "",
+    )
+    assert (rows.code, rows.out) == (0, "The report is kept.csv.\n")
+    assert "2026-10-01 to 2026-10-19 (UTC), 19 days; sources" in (
+        seeded.directory / "runtide-report.html"
+    ).read_text(encoding="utf-8")
+    assert place.read_text().startswith("day,source,model,assistant_id,runs,")
+    names = sorted(path.name for path in seeded.directory.iterdir())
+    assert names == ["config.toml", "kept.csv", "runtide-report.html"]
+
+
+WRONG = [
+    (["--format", "pdf"], "There is no format 'pdf'; choose html, png, csv, json."),
+    (["--from", "yesterday"], "'yesterday' is no day; write it as 2026-11-30."),
+    (["--open", "maybe"], "--open is yes or no, not 'maybe'."),
+    (
+        ["--from", "2026-10-02", "--to", "2026-10-01"],
+        (
+            "The period would end on 2026-10-01 before it begins on 2026-10-02; choose"
+            " --from and --to the other way round."
+        ),
+    ),
+    (
+        ["--format", "csv", "--out", "no/such/place.csv"],
+        (
+            "no/such/place.csv cannot be written: No such file or directory; choose"
+            " another place with --out."
+        ),
+    ),
+    (
+        ["--format", "json", "--out", "taken"],
+        "taken cannot be written: Is a directory; choose another place with --out.",
+    ),
+]
+
+
+def test_what_is_wrong_is_a_sentence_and_leaves_nothing(runtide: Command) -> None:
+    runtide.configure("http://127.0.0.1:9/v1")
+    (runtide.directory / "taken").mkdir()
+
+    for words, sentence in WRONG:
+        answer = runtide("report", *words)
+        assert (answer.code, answer.err) == (2, f"runtide: {sentence}\n")
+    assert sorted(p.name for p in runtide.directory.iterdir()) == ["config.toml", "taken"]
+
+
+def test_without_the_extra_it_says_how_to_get_it(runtide: Command, tmp_path: Path) -> None:
+    runtide.configure("http://127.0.0.1:9/v1")
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(BLOCKED)
+
+    page = runtide("report", PYTHONPATH=str(site))
+    rows = runtide("report", "--format", "json", PYTHONPATH=str(site))
+
+    assert page.code == 2
+    assert page.err == (
+        "runtide: A report needs packages that are not installed; install them with pip"
+        " install 'runtide[report]', or choose --format csv or json.\n"
+    )
+    assert (rows.code, rows.out) == (0, "The report is runtide-report.json.\n")
