@@ -17,6 +17,15 @@ from tests.conftest import _database
 
 KEY = "sk-test-0123456789abcdef"
 
+BLOCKED = """\
+import importlib.util
+import sys
+
+found = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *_: None if name == "altair" else found(name, *_)
+sys.modules["altair"] = None
+"""
+
 CONFIG = """\
 [[sources]]
 name = "demo"
@@ -97,6 +106,14 @@ def ready(runtide: Command, api: DemoServer) -> Command:
     runtide.configure(api.base_url)
     assert runtide("track", *api.thread_ids).code == 0
     return runtide
+
+
+@pytest.fixture
+def without_extra(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with which the packages that draw reports cannot be found."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(BLOCKED)
+    return str(folder)
 
 
 @pytest.fixture

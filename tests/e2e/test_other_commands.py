@@ -94,11 +94,19 @@ def test_the_embedded_server_stays_up_between_start_and_stop(stranger: Command) 
         psycopg.connect(url)
 
 
-def test_the_demo_ends_with_tokens_by_day_and_leaves_nothing_running(
-    stranger: Command,
+def test_the_demo_ends_with_a_report_and_leaves_nothing_running(
+    stranger: Command, without_extra: str
 ) -> None:
-    first, again = stranger("demo"), stranger("demo")
+    first, again = stranger("demo", PYTHONPATH=without_extra), stranger("demo")
+    report = stranger.directory / ".runtide/demo/runtide-report.html"
 
+    assert (
+        "A report with charts needs more packages: pip install 'runtide[report]'.\n"
+    ) in first.out
+    assert (
+        "A report with charts, for any browser: .runtide/demo/runtide-report.html\n"
+    ) in again.out
+    assert "gpt-4o" in report.read_text(encoding="utf-8")
     for answer in (first, again):
         assert (answer.code, answer.err) == (0, "")
         assert "open runs have ended, their tokens arrive" in answer.out

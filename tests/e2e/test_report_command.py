@@ -1,24 +1,10 @@
 """`runtide report`: where it writes, and what it says when it cannot."""
 
-from pathlib import Path
-
 import pytest
 from sqlalchemy.engine import Engine
 
 from tests.e2e.conftest import Command
 from tests.integration.reported import seed
-
-BLOCKED = """\
-import sys
-
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"altair", "vl_convert"}:
-            raise ModuleNotFoundError(name)
-
-sys.meta_path.insert(0, Missing())
-sys.modules["altair"] = None
-"""
 
 
 @pytest.fixture
@@ -87,14 +73,13 @@ def test_what_is_wrong_is_a_sentence_and_leaves_nothing(runtide: Command) -> Non
     assert sorted(p.name for p in runtide.directory.iterdir()) == ["config.toml", "taken"]
 
 
-def test_without_the_extra_it_says_how_to_get_it(runtide: Command, tmp_path: Path) -> None:
+def test_without_the_extra_it_says_how_to_get_it(
+    runtide: Command, without_extra: str
+) -> None:
     runtide.configure("http://127.0.0.1:9/v1")
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(BLOCKED)
 
-    page = runtide("report", PYTHONPATH=str(site))
-    rows = runtide("report", "--format", "json", PYTHONPATH=str(site))
+    page = runtide("report", PYTHONPATH=without_extra)
+    rows = runtide("report", "--format", "json", PYTHONPATH=without_extra)
 
     assert page.code == 2
     assert page.err == (
