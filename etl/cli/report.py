@@ -10,6 +10,7 @@ from etl.cli.options import settings_of
 from etl.cli.terminal import now, say
 from etl.domain.errors import ConfigError
 
+CENTURY = 20
 FORMATS = ("html", "png", "csv", "json")
 
 
@@ -23,9 +24,12 @@ def day_of(text: str | None) -> date | None:
     if text is None:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  # a day has no zone
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007  # a day has no zone
     except ValueError as error:
         raise ConfigError(f"{text!r} is no day; write it as 2026-11-30.") from error
+    if day.year // 100 != CENTURY:
+        raise ConfigError(f"{text} is no day of this century; write it as 2026-11-30.")
+    return day
 
 
 def format_of(text: str) -> str:

@@ -41,6 +41,10 @@ def test_it_writes_what_it_is_asked_for_and_replaces_what_was_there(
 WRONG = [
     (["--format", "pdf"], "There is no format 'pdf'; choose html, png, csv, json."),
     (["--from", "yesterday"], "'yesterday' is no day; write it as 2026-11-30."),
+    (
+        ["--to", "9999-12-31"],
+        "9999-12-31 is no day of this century; write it as 2026-11-30.",
+    ),
     (["--open", "maybe"], "--open is yes or no, not 'maybe'."),
     (
         ["--from", "2026-10-02", "--to", "2026-10-01"],

@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from etl.analytics.report.period import label
 from etl.analytics.report.reading import Answer, Report
 
 KEYS = ("day", "source", "model", "assistant_id", "thread_id")
@@ -40,6 +41,10 @@ def embedded(report: Report) -> str:
     tables = {name: _table(report.answers[name], names, decimals) for name in IN_PAGE}
     told = {
         "grain": report.grain.value,
+        "labels": {
+            start.isoformat(): label(start, report.grain, report.period)
+            for start in report.period.starts(report.grain)
+        },
         "decimals": decimals,
         "names": {key: list(places) for key, places in names.items()},
         "tables": tables,

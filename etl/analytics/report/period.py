@@ -7,6 +7,7 @@ from enum import StrEnum
 from etl.domain.errors import ConfigError
 
 USUAL_DAYS = 30
+DAYS_OF_A_YEAR = 365
 
 
 class Grain(StrEnum):
@@ -54,6 +55,13 @@ class Period:
         """The first days of its stretches, also of those without a run."""
         days = (self.first_day + timedelta(days=n) for n in range(self.days))
         return list(dict.fromkeys(grain.start(day) for day in days))
+
+
+def label(day: date, grain: Grain, period: Period) -> str:
+    """A stretch's first day as charts write it: without the year where one is enough."""
+    if grain is Grain.MONTH:
+        return f"{day:%Y-%m}"
+    return f"{day:%m-%d}" if period.days < DAYS_OF_A_YEAR else day.isoformat()
 
 
 def asked_period(

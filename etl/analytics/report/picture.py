@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from etl.analytics.report.charts import by_day, ranking
 from etl.analytics.report.page import VEGA_LITE, head
-from etl.analytics.report.period import Grain
+from etl.analytics.report.period import label
 from etl.analytics.report.reading import Report
 
 WIDTH = 460
@@ -125,7 +125,7 @@ def _days(report: Report, rows: list[dict[str, Any]], measure: Measure) -> Any:
     shown = [*names, OTHERS] if any(name == OTHERS for _, name in sums) else names
     values = [
         {
-            "day": _label(day, report.grain),
+            "day": label(day, report.grain, report.period),
             "series": series,
             "place": place,
             "value": sums.get((day, series), 0.0),
@@ -154,7 +154,3 @@ def _largest(rows: list[dict[str, Any]], measure: Measure) -> list[tuple[str, fl
         sums[measure.name(row)] += float(measure.value(row) or 0)
     ranked = sorted(sums.items(), key=lambda pair: -pair[1])
     return [pair for pair in ranked[:MOST_BARS] if pair[1]]
-
-
-def _label(day: date, grain: Grain) -> str:
-    return f"{day:%Y-%m}" if grain is Grain.MONTH else f"{day:%m-%d}"

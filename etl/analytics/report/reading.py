@@ -23,8 +23,11 @@ from etl.analytics.report.questions import (
 from etl.domain.errors import ConfigError
 from etl.load.database import connected
 
-MOST_ROWS = 20_000
+MOST_ROWS = 40_000
 """Of one answer in a page; where there would be more, days become weeks, then months."""
+
+MOST_STRETCHES = 800
+"""More bars than that no chart can show beside each other."""
 
 MOST_NAMES = 100
 """Models, and assistants, that are told apart where even months would be too many."""
@@ -155,6 +158,8 @@ def _dated(
     """The answers by day or, where those are too many, by week or month."""
     *finer, coarsest = _wordings(period)
     for wording in finer:
+        if len(period.starts(wording.grain)) > MOST_STRETCHES:
+            continue
         values = _values(connection, period, wording)
         answers: dict[str, Answer] = {}
         for name, sql in DATED.items():

@@ -2,7 +2,7 @@
 const MOST_BARS = 12;
 const MOST_SERIES = 7;
 const stretch = { day: "Day", week: "Week from", month: "Month from" }[data.grain];
-const short = (day) => (data.grain === "month" ? day.slice(0, 7) : day.slice(5));
+const short = (day) => data.labels[day];
 const unit = (run) => (run === 1n ? "run" : "runs");
 const runsTold = (runs) => `${counted(runs)} ${unit(runs)}`;
 
