@@ -6,7 +6,7 @@ ROWS = "rows"
 """The name of every chart's data, under which the page puts new ones in."""
 
 COLOURS = [
-    "#3b78c4", "#d9822b", "#3a9a6b", "#b3519b", "#7f6bd0", "#c84d4a", "#3f9fb0", "#8a8d93",
+    "#3b78c4", "#d07a22", "#3a9a6b", "#b3519b", "#7f6bd0", "#c84d4a", "#3f9fb0", "#8a8d93",
 ]  # fmt: skip
 """Each stands out from white and from the dark page alike (3:1)."""
 
