@@ -114,7 +114,7 @@ def test_rounding_first_gives_the_rounded_percentile(
     rows = [r for r in report.answers["latency"].dicts if r["measure"] == "duration"]
     exact = _scalar(
         reported,
-        f"SELECT percentile_disc(0.{share})"  # noqa: S608  # a number of ours
+        f"SELECT percentile_disc(0.{share})"  # a number of ours
         " WITHIN GROUP (ORDER BY duration_seconds)"
         " FROM run_analytics.run_facts WHERE duration_seconds >= 0",
     )
