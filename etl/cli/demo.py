@@ -32,11 +32,10 @@ requests_per_minute = 60000
 """
 
 TOKENS = """\
-SELECT (created_at AT TIME ZONE 'UTC')::date AS day, model, count(*) AS runs,
-       sum(prompt_tokens)::bigint AS prompt_tokens,
-       sum(cached_prompt_tokens)::bigint AS cached,
-       sum(completion_tokens)::bigint AS completion_tokens
-FROM run_history.runs
+SELECT day, model, sum(runs) AS runs, sum(input_tokens) AS input_tokens,
+       sum(cached_input_tokens) AS cached, sum(output_tokens) AS output_tokens,
+       round(sum(cost_usd), 4) AS cost_usd, sum(unpriced_runs) AS unpriced_runs
+FROM run_analytics.token_usage_daily
 GROUP BY day, model
 ORDER BY day DESC, model
 LIMIT 10"""
@@ -124,7 +123,7 @@ def _answer(settings: "Settings") -> None:
     with wiring.database(settings) as engine, connected(engine) as connection:
         result = connection.exec_driver_sql(TOKENS)
         headings, rows = list(result.keys()), [tuple(row) for row in result]
-    say("Token usage by day and model, the latest ten:\n")
+    say("Tokens and cost by day and model, the latest ten:\n")
     say("\n".join(f"    {line}" for line in TOKENS.splitlines()))
     show_table(headings, rows)
 

@@ -75,13 +75,14 @@ class Look:
         return said
 
     def bars(self, chart: str) -> list[str]:
-        """The names beside a chart's bars."""
-        names: list[str] = self.page.evaluate(
+        """The names beside a chart's bars, as they are read: down, then right."""
+        placed: list[tuple[float, float, str]] = self.page.evaluate(
             "name => [...document.querySelectorAll(`#chart-${name} .role-axis-label text`)]"
-            ".map(text => text.textContent)",
+            ".map(text => [text.getBoundingClientRect(), text.textContent])"
+            ".map(([place, text]) => [Math.round(place.top), place.left, text])",
             chart,
         )
-        return names
+        return [text for _, _, text in sorted(placed)]
 
     def drawn(self, chart: str) -> list[str]:
         """The shapes of a chart's marks."""

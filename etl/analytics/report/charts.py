@@ -17,7 +17,9 @@ DOLLARS = (
 LABEL_PIXELS = 150
 BAR_PIXELS = 22
 HEIGHT = 220
-LEGEND = {"expr": "max(1, floor(width / 165))"}
+LABEL_LIMIT = 200
+LEGEND = {"expr": f"max(1, floor(width / {LABEL_LIMIT + 30}))"}
+"""Columns of a legend: as many as have room for their longest label."""
 
 
 def page_charts() -> dict[str, dict[str, Any]]:
@@ -120,7 +122,13 @@ def dressed(chart: Any) -> Any:
         .configure(background="transparent", aria=False)
         .configure_view(stroke=None)
         .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal")
-        .configure_legend(labelFontSize=12, orient="top", title=None, columns=LEGEND)
+        .configure_legend(
+            labelFontSize=12,
+            orient="top",
+            title=None,
+            columns=LEGEND,
+            labelLimit=LABEL_LIMIT,
+        )
     )
 
 

@@ -11,7 +11,7 @@ const draw = (name, rows) => {
   const isNew = !(name in wanted);
   wanted[name] = rows;
   if (isNew) stand(name, rows);
-  else views[name]?.data("rows", rows).run();
+  else views[name]?.data("rows", rows).resize().run(); // a legend may take more room now
 };
 
 const tip = document.getElementById("tip");
@@ -44,6 +44,7 @@ const stand = async (name, rows) => {
   const specification = specifications[name];
   specification.data.find((each) => each.name === "rows").values = rows;
   const { view } = await vegaEmbed(place, specification, OPTIONS);
+  await view.resize().runAsync(); // the legend was laid out for another width
   views[name] = view;
   if (wanted[name] !== rows) draw(name, wanted[name]);
   settled(-1);
