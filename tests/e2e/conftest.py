@@ -14,6 +14,9 @@ from sqlalchemy.engine import URL, Engine
 from etl.demo.server import DemoServer
 from etl.demo.world import World
 from tests.conftest import _database
+from tests.e2e.page_fixtures import browser, report_page, reported, shared
+
+__all__ = ["browser", "report_page", "reported", "shared"]
 
 KEY = "sk-test-0123456789abcdef"
 

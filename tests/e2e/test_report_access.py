@@ -1,18 +1,11 @@
 """The report's page for everyone: phones, the dark, paper, keyboards, other ears."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from sqlalchemy.engine import URL, Engine
 
-from etl.analytics.report import write_report
-from etl.load.database import opened
-from tests.conftest import _database
-from tests.e2e.browsing import Look, a_browser, looking_at
-from tests.integration.reported import NOW, seed
+from tests.e2e.browsing import Look, looking_at
 
 LEAST_CONTRAST = 4.5
 
@@ -39,43 +32,15 @@ CONTRASTS = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with a_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def path(
-    admin: Engine,
-    server_url: URL,
-    template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Path:
-    """The report of the seeded database."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        seed(engine)
-        write_report(engine, path, at=NOW)
-    return path
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Browser, path: Path) -> Iterator[Look]:
-    with looking_at(browser, path, viewport={"width": 1280, "height": 900}) as look:
-        yield look
-
-
 def background(look: Look) -> str:
     colour: str = look.page.evaluate("getComputedStyle(document.body).backgroundColor")
     return colour
 
 
-def test_a_phone_needs_no_scrolling_to_the_side(browser: Browser, path: Path) -> None:
-    with looking_at(browser, path, viewport={"width": 360, "height": 740}) as look:
+def test_a_phone_needs_no_scrolling_to_the_side(
+    browser: Browser, report_page: Path
+) -> None:
+    with looking_at(browser, report_page, viewport={"width": 360, "height": 740}) as look:
         look.page.evaluate(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
         )
@@ -94,9 +59,9 @@ def test_a_phone_needs_no_scrolling_to_the_side(browser: Browser, path: Path) ->
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_stands_out_from_what_is_behind_it(
-    browser: Browser, path: Path, scheme: str
+    browser: Browser, report_page: Path, scheme: str
 ) -> None:
-    with looking_at(browser, path, color_scheme=scheme) as look:
+    with looking_at(browser, report_page, color_scheme=scheme) as look:
         look.page.evaluate(
             "document.querySelectorAll('details').forEach(d => d.open = true)"
         )
@@ -107,9 +72,9 @@ def test_every_text_stands_out_from_what_is_behind_it(
 
 
 def test_dark_follows_the_system_and_the_button_overrules_it(
-    browser: Browser, path: Path
+    browser: Browser, report_page: Path
 ) -> None:
-    with looking_at(browser, path, color_scheme="dark") as look:
+    with looking_at(browser, report_page, color_scheme="dark") as look:
         assert background(look) == "rgb(19, 23, 28)"
         assert look.page.text_content("#theme") == "Light"
 
@@ -120,9 +85,9 @@ def test_dark_follows_the_system_and_the_button_overrules_it(
 
 
 def test_paper_is_white_with_open_tables_and_no_controls(
-    browser: Browser, path: Path
+    browser: Browser, report_page: Path
 ) -> None:
-    with looking_at(browser, path, color_scheme="dark") as look:
+    with looking_at(browser, report_page, color_scheme="dark") as look:
         look.page.emulate_media(media="print")
         look.page.evaluate("dispatchEvent(new Event('beforeprint'))")
 

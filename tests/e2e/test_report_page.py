@@ -1,63 +1,25 @@
 """The report's page in a real browser: its numbers, its filter, and what it never does."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
-from sqlalchemy.engine import URL, Engine
+from sqlalchemy.engine import Engine
 
-from etl.analytics.report import write_report
-from etl.load.database import opened
-from tests.conftest import _database
-from tests.e2e.browsing import Look, a_browser, looking_at
+from tests.e2e.browsing import Look, looking_at
 from tests.integration.reported import (
     HOSTILE_ASSISTANT,
     HOSTILE_CODE,
     HOSTILE_MESSAGE,
     HOSTILE_MODEL,
     HOSTILE_SOURCE,
-    NOW,
     measured,
-    seed,
 )
 
 NOTHING = "\N{EN DASH}"
 TILES = ("runs", "tokens", "cost", "unpriced", "no-usage")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with a_browser() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def reported(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
-    """A seeded database, to be read only."""
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        seed(engine)
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def path(reported: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the seeded database."""
-    path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(reported, path, at=NOW)
-    return path
-
-
-@pytest.fixture(scope="module")
-def shared(browser: Browser, path: Path) -> Iterator[Look]:
-    with looking_at(browser, path, viewport={"width": 1280, "height": 900}) as look:
-        yield look
 
 
 @pytest.fixture
@@ -203,19 +165,21 @@ def test_a_tooltip_is_text(look: Look) -> None:
     assert look.page.locator("#tip img").count() == 0
 
 
-def test_it_asks_for_nothing_and_complains_of_nothing(look: Look, path: Path) -> None:
+def test_it_asks_for_nothing_and_complains_of_nothing(
+    look: Look, report_page: Path
+) -> None:
     look.choose(model="a")
 
-    assert look.requests == [path.as_uri()]
+    assert look.requests == [report_page.as_uri()]
     assert look.sent == []
     assert look.complaints == []
 
 
 def test_its_policy_stops_a_script_that_somebody_smuggled_in(
-    browser: Browser, path: Path, tmp_path: Path
+    browser: Browser, report_page: Path, tmp_path: Path
 ) -> None:
     smuggled = tmp_path / "smuggled.html"
-    text = path.read_text(encoding="utf-8")
+    text = report_page.read_text(encoding="utf-8")
     evil = (
         '<script>window.hacked=1</script><img src="http://127.0.0.1/x" onerror="hacked=1">'
     )
@@ -227,8 +191,12 @@ def test_its_policy_stops_a_script_that_somebody_smuggled_in(
         assert look.sent == []
 
 
-def test_the_policy_allows_no_eval_no_network_and_no_other_script(path: Path) -> None:
-    [policy] = re.findall(r'Policy" content="([^"]*)"', path.read_text(encoding="utf-8"))
+def test_the_policy_allows_no_eval_no_network_and_no_other_script(
+    report_page: Path,
+) -> None:
+    [policy] = re.findall(
+        r'Policy" content="([^"]*)"', report_page.read_text(encoding="utf-8")
+    )
 
     policy = re.sub(r"sha256-[^&]+", "HASH", policy).replace("&#39;", "'")
     assert policy == (
