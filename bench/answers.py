@@ -161,6 +161,7 @@ def _measured(runs: int) -> Iterator[str]:
             f"\nThe database takes {postgres.megabytes(DATABASE):,.0f} MB, the sums by day"
             f" {size / 1e6:,.0f} MB of them.\n"
         )
+        postgres.drop(DATABASE)  # gigabytes that nobody needs any more
 
 
 def _fill(postgres: Postgres, runs: int) -> float:
