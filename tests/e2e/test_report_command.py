@@ -1,5 +1,7 @@
 """`runtide report`: where it writes, and what it says when it cannot."""
 
+import os
+
 import pytest
 from sqlalchemy.engine import Engine
 
@@ -64,17 +66,38 @@ WRONG = [
         ["--format", "json", "--out", "taken"],
         "taken cannot be written: Is a directory; choose another place with --out.",
     ),
+    (
+        ["--format", "json", "--out", "."],
+        ". cannot be written: Is a directory; choose another place with --out.",
+    ),
+    (
+        ["--format", "csv", "--out", "pipe"],
+        "pipe cannot be written: It is no ordinary file; choose another place with --out.",
+    ),
 ]
 
 
 def test_what_is_wrong_is_a_sentence_and_leaves_nothing(runtide: Command) -> None:
     runtide.configure("http://127.0.0.1:9/v1")
     (runtide.directory / "taken").mkdir()
+    os.mkfifo(runtide.directory / "pipe")
 
     for words, sentence in WRONG:
         answer = runtide("report", *words)
         assert (answer.code, answer.err) == (2, f"runtide: {sentence}\n")
-    assert sorted(p.name for p in runtide.directory.iterdir()) == ["config.toml", "taken"]
+    names = sorted(path.name for path in runtide.directory.iterdir())
+    assert names == ["config.toml", "pipe", "taken"]
+    assert (runtide.directory / "pipe").is_fifo()
+
+
+def test_a_link_stays_and_what_it_leads_to_is_replaced(runtide: Command) -> None:
+    runtide.configure("http://127.0.0.1:9/v1")
+    link, place = runtide.directory / "latest.csv", runtide.directory / "october.csv"
+    link.symlink_to("october.csv")
+
+    assert runtide("report", "--format", "csv", "--out", "latest.csv").code == 0
+    assert link.is_symlink()
+    assert place.read_text().startswith("day,source,")
 
 
 def test_without_the_extra_it_says_how_to_get_it(

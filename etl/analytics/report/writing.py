@@ -1,5 +1,6 @@
 """Writes a report's file: whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -85,16 +86,33 @@ def _encoded(texts: Iterable[str]) -> Iterator[bytes]:
 
 
 def write_atomically(path: Path, parts: Iterable[bytes]) -> None:
-    """Write beside the file, then take its place: who reads it sees the old or the new."""
+    """Write beside the file, then take its place: who reads it sees the old or the new.
+
+    A link stays, and what it leads to is replaced. Raises ConfigError.
+    """
+    try:
+        _refuse_what_is_no_file(path)
+        _replace(Path(os.path.realpath(path)), parts)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}; choose another place with --out."
+        ) from error
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    """Raise OSError for a directory, and for a device or a pipe, which others use, too."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "It is no ordinary file")
+
+
+def _replace(path: Path, parts: Iterable[bytes]) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:
             file.writelines(parts)
         beside.replace(path)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written: {error.strerror}; choose another place with --out."
-        ) from error
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
