@@ -1,5 +1,6 @@
 """Which days a report is about, and how its figures stand in the page."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import pytest
 
 from etl.analytics.report.figures import embedded
-from etl.analytics.report.page import own_script
+from etl.analytics.report.page import head, own_script
 from etl.analytics.report.period import Grain, Period, asked_period, label
 from etl.analytics.report.reading import Answer, Report
 
 TODAY = date(2026, 11, 23)
+OLDER = datetime(2026, 11, 20, 8, tzinfo=UTC)
+NEWER = datetime(2026, 11, 22, 8, tzinfo=UTC)
 
 
 def day(text: str | None) -> date | None:
@@ -87,3 +90,30 @@ def test_the_page_builds_nothing_from_html() -> None:
 
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert way not in script
+
+
+@pytest.mark.parametrize(
+    ("sources", "sentence"),
+    [
+        ([(0, NEWER), (0, OLDER)], "Complete through 2026-11-20 08:00 UTC."),
+        (
+            [(0, NEWER), (2, None)],
+            "Not complete: a source has threads that were never read.",
+        ),
+        ([(0, NEWER), (0, None)], "Complete through 2026-11-22 08:00 UTC."),
+        ([(0, None)], ""),
+        ([], ""),
+    ],
+)
+def test_only_threads_that_were_never_read_make_it_incomplete(
+    sources: list[tuple[int, datetime | None]], sentence: str
+) -> None:
+    answer = Answer(
+        "",
+        {},
+        ["threads_never_read", "complete_through", "source"],
+        [(*each, "a") for each in sources],
+    )
+    report = replace(a_report(cost="1", text=""), answers={"freshness": answer})
+
+    assert head(report)["complete"] == sentence

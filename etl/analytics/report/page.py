@@ -63,12 +63,11 @@ def head(report: Report) -> dict[str, Any]:
 
 
 def _complete(report: Report) -> str:
-    through = [row["complete_through"] for row in report.answers["freshness"].dicts]
-    if not through:
-        return ""
-    if None in through:
+    rows = report.answers["freshness"].dicts
+    if any(row["threads_never_read"] for row in rows):
         return "Not complete: a source has threads that were never read."
-    return f"Complete through {instant(min(through))}."
+    through = [each for row in rows if (each := row["complete_through"]) is not None]
+    return f"Complete through {instant(min(through))}." if through else ""
 
 
 def _notes(report: Report) -> list[str]:
