@@ -152,6 +152,24 @@ def test_texts_of_the_data_are_shown_and_never_run(look: Look) -> None:
     assert page.locator("main script").count() == 0
 
 
+def test_a_name_that_scripts_know_is_a_name_like_any_other(
+    browser: Browser, engine: Engine, tmp_path: Path
+) -> None:
+    seed(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE run_history.runs SET model = '__proto__', assistant_id = 'constructor'"
+            " WHERE model = 'a'"
+        )
+    write_report(engine, tmp_path / "report.html", at=NOW)
+
+    with looking_at(browser, tmp_path / "report.html") as look:
+        assert look.complaints == []
+        assert "__proto__" in look.bars("tokens-by-model")
+        assert "constructor" in look.bars("tokens-by-assistant")
+        assert look.drawn("tokens-by-model")
+
+
 def test_a_tooltip_is_text(look: Look) -> None:
     bar = look.page.locator("#chart-tokens-by-assistant .mark-rect.role-mark path")
     names = [bar.nth(n) for n in range(bar.count())]

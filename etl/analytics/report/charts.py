@@ -86,7 +86,8 @@ def ranking(rows: Any, title: str, *, is_money: bool = False) -> Any:
         alt.Chart(rows, height=alt.Step(BAR_PIXELS))
         .mark_bar(color=COLOURS[0])
         .encode(
-            x=alt.X("value:Q", title=title, axis=_amounts(is_money=is_money)),
+            # Vega would stack by name in an object, where "__proto__" is no name.
+            x=alt.X("value:Q", title=title, axis=_amounts(is_money=is_money), stack=None),
             y=_names(),
             tooltip=_told("name", "told"),
         )
