@@ -152,6 +152,22 @@ def test_texts_of_the_data_are_shown_and_never_run(look: Look) -> None:
     assert page.locator("main script").count() == 0
 
 
+@pytest.mark.parametrize("width", [360, 391, 544, 600, 731, 918, 1105, 1292])
+def test_no_name_of_a_legend_is_cut_off(look: Look, width: int) -> None:
+    look.page.set_viewport_size({"width": width, "height": 900})
+    look.page.wait_for_timeout(150)
+
+    cut = look.page.evaluate(
+        "() => [...document.querySelectorAll('.chart .role-legend text')].filter(text => {"
+        " const name = text.getBoundingClientRect();"
+        " const all = text.ownerSVGElement.getBoundingClientRect();"
+        " return name.top < all.top - 1 || name.right > all.right + 1; })"
+        ".map(text => text.textContent)"
+    )
+    look.page.set_viewport_size({"width": 1280, "height": 900})
+    assert cut == []
+
+
 def test_a_name_that_scripts_know_is_a_name_like_any_other(
     browser: Browser, engine: Engine, tmp_path: Path
 ) -> None:

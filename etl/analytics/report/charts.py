@@ -18,8 +18,10 @@ LABEL_PIXELS = 150
 BAR_PIXELS = 22
 HEIGHT = 220
 LABEL_LIMIT = 200
-LEGEND = {"expr": f"max(1, floor(width / {LABEL_LIMIT + 30}))"}
-"""Columns of a legend: as many as have room for their longest label."""
+ROOM = f"(0 * width + containerSize()[0] - 60) / {LABEL_LIMIT + 30}"
+LEGEND = {"expr": f"max(1, floor({ROOM}))"}
+"""How many names stand beside each other. `width` itself shrinks while a chart is laid
+out: a row more in the end would stand above the picture's edge. It tells of a resize."""
 
 
 def page_charts() -> dict[str, dict[str, Any]]:
