@@ -98,6 +98,15 @@ def test_days_filter_totals_charts_and_tables(look: Look, reported: Engine) -> N
     assert look.drawn("cost-by-model") != before[1]
 
 
+@pytest.mark.parametrize("name", ["source", "model", "assistant_id"])
+def test_names_to_choose_from_are_in_order(look: Look, name: str) -> None:
+    offered = look.page.locator(f"select[name={name}] option").all_text_contents()
+
+    assert offered[0] == "all"
+    assert offered[1:] == sorted(offered[1:])
+    assert len(offered) > 2
+
+
 def test_a_filter_that_lets_nothing_through_says_so(look: Look) -> None:
     look.choose(**{"from": "2026-10-04", "to": "2026-10-04"})
 

@@ -69,9 +69,10 @@ const startOf = (day) => days.filter((start) => start <= day).at(-1) ?? days[0];
 
 const offer = (key) => {
   const used = new Set(tables.usage.map((row) => row[key]));
-  data.names[key].forEach((value, place) => {
-    if (used.has(value)) form.elements[key].append(element("option", { value: place }, named(value)));
-  });
+  data.names[key].map((value, place) => ({ text: named(value), value, place }))
+    .filter(({ value }) => used.has(value))
+    .sort((a, b) => compared(a.text, b.text))
+    .forEach(({ text, place }) => form.elements[key].append(element("option", { value: place }, text)));
 };
 
 const show = () => {
