@@ -107,6 +107,11 @@ def test_names_to_choose_from_are_in_order(look: Look, name: str) -> None:
     assert len(offered) > 2
 
 
+def test_an_axis_of_tokens_begins_with_nothing_but_zero(look: Look) -> None:
+    assert "0" in look.bars("tokens-by-day")
+    assert "0" in look.bars("tokens-by-model")
+
+
 def test_a_filter_that_lets_nothing_through_says_so(look: Look) -> None:
     look.choose(**{"from": "2026-10-04", "to": "2026-10-04"})
 

@@ -10,7 +10,8 @@ COLOURS = [
 ]  # fmt: skip
 """Each stands out from white and from the dark page alike (3:1)."""
 
-COUNTED = "~s"
+COUNTED = "format(datum.value, '~s')"
+"""A prefix for each number: one for all of an axis would make 0 to 0M."""
 DOLLARS = (
     "datum.value >= 1000 ? format(datum.value, '$.3~s') : format(datum.value, '$,.4~f')"
 )
@@ -154,7 +155,7 @@ def _amounts(*, is_money: bool) -> Any:
 
     if is_money:
         return alt.Axis(labelExpr=DOLLARS, tickCount=5, labelOverlap=True)
-    return alt.Axis(format=COUNTED, tickCount=5, labelOverlap=True)
+    return alt.Axis(labelExpr=COUNTED, tickCount=5, labelOverlap=True)
 
 
 def _series() -> Any:
