@@ -343,6 +343,20 @@ prices of yours that are known anyway
 Needs a person: 2 runs unpriced."""
 
 
+def test_more_unpriced_tokens_than_a_bigint_holds_are_told(
+    runtide: Runtide, engine: Engine
+) -> None:
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE run_history.runs SET model = 'house-model', total_tokens = 2^62"
+        )
+
+    answer = runtide("prices", "check")
+
+    assert answer.code == 3
+    assert f"{9 * 2**62:,}" in answer.out
+
+
 def test_a_name_of_the_configuration_counts_at_once_and_is_told_where_it_leads_nowhere(
     runtide: Runtide,
 ) -> None:

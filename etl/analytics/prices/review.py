@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 UNPRICED = sa.text(
     """
-    SELECT source, model, provider, unpriced_runs, total_tokens::bigint, first_day, last_day
+    SELECT source, model, provider, unpriced_runs, total_tokens, first_day, last_day
     FROM run_analytics.unpriced_models
     ORDER BY source, model NULLS LAST
     """
@@ -98,7 +98,19 @@ class Review:
 def review(connection: Connection) -> Review:
     """Look for what keeps runs without a cost."""
     return Review(
-        tuple(UnpricedModel(*row) for row in connection.execute(UNPRICED)),
+        tuple(_unpriced(*row) for row in connection.execute(UNPRICED)),
         tuple(DeadEnd(*row) for row in connection.execute(DEAD_ENDS)),
         tuple(Repetition(*row) for row in connection.execute(REPEATED)),
     )
+
+
+def _unpriced(
+    source: str,
+    model: str | None,
+    provider: str,
+    runs: int,
+    tokens: Decimal,
+    *days: date,
+) -> UnpricedModel:
+    """Tokens are added up as numeric, for servers make up more than a bigint holds."""
+    return UnpricedModel(source, model, provider, runs, int(tokens), *days)
