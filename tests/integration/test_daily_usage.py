@@ -155,3 +155,16 @@ def test_a_month_that_was_dropped_by_hand_keeps_its_sums_until_they_are_made_ane
 
     assert kept == [("2026-09-03", 1), ("2026-11-20", 1)]
     assert query(engine, counted) == [("2026-11-20", 1)]
+
+
+def test_summing_up_anew_takes_nothing_from_a_report_at_work(engine: Engine) -> None:
+    sums = "SELECT count(*) FROM run_analytics.daily_usage"
+    with engine.begin() as connection:
+        add_sources(connection)
+        put(connection, Row(run_id="run_1"))
+
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as report:
+        report.exec_driver_sql("SELECT count(*) FROM run_sync.sources")
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT run_analytics.rebuild_daily_usage()")
+        assert report.exec_driver_sql(sums).scalar_one() == 1
