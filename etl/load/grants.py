@@ -175,7 +175,8 @@ def _let_write(role: _Role) -> None:
     role.run(f"GRANT EXECUTE ON FUNCTION {MAKE_MONTH} TO {{role}}")
     for schema in (HISTORY, SYNC):
         _let_in(role, schema, later=WRITE)
-    role.run(f"GRANT USAGE ON SCHEMA {ANALYTICS} TO {{role}}")
+    role.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA {ANALYTICS} TO {{role}}")
+    _let_in(role, ANALYTICS, later=READ)
     _open_database(role, "CONNECT")
     _open_database(role, "TEMPORARY")
 

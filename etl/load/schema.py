@@ -32,11 +32,25 @@ def revisions() -> list[str]:
 
 def current_revision(connection: Connection) -> str | None:
     """The revision of the database; None where it was never upgraded."""
+    is_open = _is_open(connection)
+    if SYNC in is_open and not is_open[SYNC] and is_open.get(ANALYTICS):
+        found = connection.scalar(sa.text("SELECT run_analytics.schema_revision()"))
+        return str(found) if found is not None else None
     table = "run_sync.alembic_version"
     if connection.scalar(sa.select(sa.func.to_regclass(table))) is None:
         return None
     found = connection.scalar(sa.text(f"SELECT version_num FROM {table}"))  # noqa: S608
     return str(found) if found is not None else None
+
+
+def _is_open(connection: Connection) -> dict[str, bool]:
+    """Those of our schemas that are there, and whether this user may look into each."""
+    allowed = sa.text(
+        "SELECT nspname, has_schema_privilege(oid, 'USAGE')"
+        " FROM pg_namespace WHERE nspname = ANY(:names)"
+    )
+    rows = connection.execute(allowed, {"names": list(SCHEMAS)})
+    return {name: may_use for name, may_use in rows}
 
 
 def require_current(connection: Connection) -> None:

@@ -24,8 +24,20 @@ PARKED = "run_analytics_parked"
 TABLES = ("model_prices", "model_names", "deployments")
 
 
+REVISION = """
+CREATE FUNCTION run_analytics.schema_revision() RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$ SELECT version_num FROM run_sync.alembic_version $$
+"""
+
+
 def upgrade() -> None:
     op.execute("CREATE SCHEMA run_analytics")
+    op.execute(REVISION)
+    op.execute(
+        "COMMENT ON FUNCTION run_analytics.schema_revision IS"
+        " 'The revision of the schema, for those who may not read run_sync.'"
+    )
     op.execute("COMMENT ON SCHEMA run_analytics IS 'What people query.'")
     op.add_column(
         "sources",
@@ -51,6 +63,7 @@ def downgrade() -> None:
     op.execute(f"CREATE SCHEMA {PARKED}")
     for table in TABLES:
         op.execute(f"ALTER TABLE run_analytics.{table} SET SCHEMA {PARKED}")
+    op.execute("DROP FUNCTION run_analytics.schema_revision")
     op.execute("DROP SCHEMA run_analytics")
     op.drop_column("sources", "price_provider", schema="run_sync")
 

@@ -81,6 +81,27 @@ VIEWS = {
         SELECT * FROM models
         """,
     ),
+    "model_periods": (
+        "What a name that runs carry costs from one change to the next. Before a version has a"
+        " price of its own, that of its model holds.",
+        """
+        WITH periods AS MATERIALIZED (
+            SELECT u.source_id, s.name AS source, u.model, p.valid_from,
+                   least(p.valid_to, min(p.valid_from) OVER (
+                       PARTITION BY u.source_id, u.model ORDER BY c.place
+                       GROUPS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS valid_to,
+                   p.provider, p.model AS price_model, p.input_usd_per_million,
+                   p.cached_input_usd_per_million, p.output_usd_per_million, p.price_origin
+            FROM (SELECT DISTINCT source_id, model FROM run_analytics.daily_usage
+                  WHERE model IS NOT NULL) AS u
+            JOIN run_sync.sources s USING (source_id)
+            LEFT JOIN run_analytics.deployments d ON d.source_id = u.source_id AND d.name = u.model
+            CROSS JOIN LATERAL run_analytics.candidates(s.price_provider, coalesce(d.model, u.model)) AS c
+            JOIN run_analytics.price_periods p ON p.provider = s.price_provider AND p.model = c.model
+        )
+        SELECT * FROM periods WHERE valid_to IS NULL OR valid_from < valid_to
+        """,
+    ),
     "run_costs": (
         "One row per run with its cost: (input - cached) at the input price, cached at"
         " the cached price, output at the output price. Filter on created_at.",
@@ -89,21 +110,20 @@ VIEWS = {
                f.status, f.created_at, f.day, f.input_tokens, f.cached_input_tokens,
                f.output_tokens, f.reasoning_output_tokens, f.total_tokens, f.is_wasted,
                CASE WHEN NOT f.has_usage THEN 'no_usage'
-                    WHEN p.model IS NULL THEN 'unpriced' ELSE 'priced' END AS cost_status,
+                    WHEN p.price_model IS NULL THEN 'unpriced' ELSE 'priced' END AS cost_status,
                CASE WHEN f.has_usage THEN run_analytics.cost_usd(
                    coalesce(f.input_tokens, 0)::numeric,
                    run_analytics.billed_cached_tokens(f.input_tokens, f.cached_input_tokens),
                    coalesce(f.output_tokens, 0)::numeric,
                    p.input_usd_per_million, p.cached_input_usd_per_million, p.output_usd_per_million
                ) END AS cost_usd,
-               p.provider AS price_provider, p.model AS price_model, p.valid_from AS price_from,
+               p.provider AS price_provider, p.price_model, p.valid_from AS price_from,
                p.input_usd_per_million, p.cached_input_usd_per_million,
                p.output_usd_per_million, p.price_origin, f.metadata,
                f.error_code, f.incomplete_reason
         FROM run_analytics.run_facts f
-        LEFT JOIN run_analytics.priced_models m ON m.source_id = f.source_id AND m.model = left(f.model, 200)
-        LEFT JOIN run_analytics.price_periods p
-            ON p.provider = m.provider AND p.model = m.price_model
+        LEFT JOIN run_analytics.model_periods p
+            ON p.source_id = f.source_id AND p.model = left(f.model, 200)
             AND f.created_at >= p.valid_from
             AND (p.valid_to IS NULL OR f.created_at < p.valid_to)
         """,
@@ -118,30 +138,35 @@ FUNCTIONS = {
         SELECT p.usd_per_million, p.origin
         FROM run_analytics.model_prices p
         WHERE p.provider = $1 AND p.model = $2 AND p.token_kind = $3 AND p.effective_from <= $4
-        ORDER BY (p.origin = 'user') DESC, p.effective_from DESC, p.origin
+        ORDER BY (p.origin = 'user') DESC, p.effective_from DESC, p.origin DESC
         LIMIT 1
         """,
     ),
+    "candidates(provider text, name text)": (
+        "The models whose price a name may have; where several have one, the first counts.",
+        "TABLE (model text, found_by text, place integer)",
+        """
+        SELECT $2, 'name', 1
+        UNION ALL
+        SELECT n.model, 'other name', 2 FROM run_analytics.model_names n
+        WHERE n.provider = $1 AND n.matches = 'exactly' AND n.name = $2
+        UNION ALL
+        SELECT undated.name, 'name without date', 3
+        FROM (SELECT regexp_replace($2, '-[0-9]{4}-[0-9]{2}-[0-9]{2}$', '') AS name) AS undated
+        UNION ALL
+        SELECT n.model, 'beginning of the name', 4 FROM (
+            SELECT b.model FROM run_analytics.model_names b
+            WHERE b.provider = $1 AND b.matches = 'beginning' AND starts_with($2, b.name)
+            ORDER BY length(b.name) DESC LIMIT 1
+        ) AS n
+        """,
+    ),
     "find_model(provider text, name text)": (
-        "The priced model that a name stands for, and how it was found.",
+        "The first candidate that has a price, and how it was found.",
         "TABLE (model text, found_by text)",
         """
         SELECT candidate.model, candidate.found_by
-        FROM (
-            SELECT $2 AS model, 'name' AS found_by, 1 AS place
-            UNION ALL
-            SELECT n.model, 'other name', 2 FROM run_analytics.model_names n
-            WHERE n.provider = $1 AND n.matches = 'exactly' AND n.name = $2
-            UNION ALL
-            SELECT undated.name, 'name without date', 3
-            FROM (SELECT regexp_replace($2, '-[0-9]{4}-[0-9]{2}-[0-9]{2}$', '') AS name) AS undated
-            UNION ALL
-            SELECT n.model, 'beginning of the name', 4 FROM (
-                SELECT b.model FROM run_analytics.model_names b
-                WHERE b.provider = $1 AND b.matches = 'beginning' AND starts_with($2, b.name)
-                ORDER BY length(b.name) DESC LIMIT 1
-            ) AS n
-        ) AS candidate
+        FROM run_analytics.candidates($1, $2) AS candidate
         WHERE (SELECT count(DISTINCT p.token_kind) FROM run_analytics.model_prices p
                WHERE p.provider = $1 AND p.model = candidate.model
                    AND p.token_kind IN ('input', 'output')) = 2
@@ -208,6 +233,7 @@ MEANINGS = {
 }
 OWN = {
     "price_periods.model": "The model, by the provider's name for it.",
+    "model_periods.provider": "Whose prices its models have.",
     "priced_models.provider": "Whose prices its models have.",
 }
 

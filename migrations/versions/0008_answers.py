@@ -55,11 +55,9 @@ VIEWS = {
     "repriced_days": (
         "Days within which a model's price changes: their runs are priced one by one.",
         """
-        SELECT m.source_id, m.model, (p.valid_from AT TIME ZONE 'UTC')::date AS day
-        FROM run_analytics.priced_models m
-        JOIN run_analytics.price_periods p ON p.provider = m.provider AND p.model = m.price_model
+        SELECT DISTINCT p.source_id, p.model, (p.valid_from AT TIME ZONE 'UTC')::date AS day
+        FROM run_analytics.model_periods p
         WHERE (p.valid_from AT TIME ZONE 'UTC')::time > '00:00'
-        GROUP BY m.source_id, m.model, (p.valid_from AT TIME ZONE 'UTC')::date
         """,
     ),
     "daily_costs": (
@@ -68,19 +66,18 @@ VIEWS = {
         SELECT u.day, u.source_id, s.name AS source, u.assistant_id, u.model, u.status,
                u.runs, u.runs_with_usage, u.input_tokens, u.cached_input_tokens,
                u.output_tokens, u.reasoning_output_tokens, u.total_tokens,
-               CASE WHEN p.model IS NULL THEN 0 ELSE u.runs_with_usage END AS priced_runs,
-               CASE WHEN p.model IS NULL THEN u.runs_with_usage ELSE 0 END AS unpriced_runs,
+               CASE WHEN p.price_model IS NULL THEN 0 ELSE u.runs_with_usage END AS priced_runs,
+               CASE WHEN p.price_model IS NULL THEN u.runs_with_usage ELSE 0 END AS unpriced_runs,
                u.runs - u.runs_with_usage AS no_usage_runs,
                CASE WHEN u.runs_with_usage > 0 THEN run_analytics.cost_usd(
                    u.input_tokens, u.billed_cached_tokens, u.output_tokens,
                    p.input_usd_per_million, p.cached_input_usd_per_million, p.output_usd_per_million
                ) END AS cost_usd,
-               CASE WHEN p.model IS NULL THEN u.total_tokens ELSE 0 END AS unpriced_tokens
+               CASE WHEN p.price_model IS NULL THEN u.total_tokens ELSE 0 END AS unpriced_tokens
         FROM run_analytics.daily_usage u
         JOIN run_sync.sources s USING (source_id)
-        LEFT JOIN run_analytics.priced_models m ON m.source_id = u.source_id AND m.model = u.model
-        LEFT JOIN run_analytics.price_periods p
-            ON p.provider = m.provider AND p.model = m.price_model
+        LEFT JOIN run_analytics.model_periods p
+            ON p.source_id = u.source_id AND p.model = u.model
             AND {START.format(day="u.day")} >= p.valid_from
             AND (p.valid_to IS NULL OR {START.format(day="u.day")} < p.valid_to)
         WHERE NOT EXISTS (

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 from sqlalchemy.engine import Engine
 
+from etl.analytics.report import write_report
 from tests.e2e.browsing import Look, looking_at
 from tests.integration.reported import (
     HOSTILE_ASSISTANT,
@@ -15,7 +16,9 @@ from tests.integration.reported import (
     HOSTILE_MESSAGE,
     HOSTILE_MODEL,
     HOSTILE_SOURCE,
+    NOW,
     measured,
+    seed,
 )
 
 NOTHING = "\N{EN DASH}"

@@ -399,3 +399,19 @@ def test_on_a_day_that_is_priced_from_noon_on_only_the_morning_is_listed(
 
     listed = "SELECT unpriced_runs, total_tokens FROM run_analytics.unpriced_models"
     assert the_rows(connection, listed) == [(1, 30)]
+
+
+def test_before_a_version_has_its_own_price_that_of_its_model_holds(
+    connection: Connection,
+) -> None:
+    version = "gpt-4o-2024-08-06"
+    set_price(connection, version, NOON, input="7", output="7")
+    set_price(connection, "gpt-4o", NOON - timedelta(hours=1), input="3")
+    set_price(connection, "gpt-4o", NOON + timedelta(hours=2), input="9")
+    for run_id, hours in {"run_1": -2, "run_2": -0.5, "run_3": 1, "run_4": 3}.items():
+        at = NOON + timedelta(hours=hours)
+        put(connection, a_million(run_id, model=version, created_at=at))
+
+    costs = [cost for _, _, cost in the_rows(connection, COSTS)]
+    assert costs == [Decimal("2.5"), 3, 7, 7]
+    assert the_row(connection, TOTAL) == (Decimal("19.5"), 4, 0, 0)

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from sqlalchemy.engine import Engine
 from etl.cli.entry import run
 from etl.load.database import opened
 from tests.conftest import as_text
-from tests.integration.builders import query, row_versions
+from tests.integration.builders import execute, query, row_versions
 from tests.integration.commands import Runtide
 from tests.integration.pricing import CONFIGURED
 
@@ -343,18 +344,27 @@ prices of yours that are known anyway
 Needs a person: 2 runs unpriced."""
 
 
-def test_more_unpriced_tokens_than_a_bigint_holds_are_told(
-    runtide: Runtide, engine: Engine
-) -> None:
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE run_history.runs SET model = 'house-model', total_tokens = 2^62"
-        )
+@pytest.fixture
+def huge_runs(engine: Engine) -> Iterator[int]:
+    """Three more runs with tokens that no bigint can add up; their sum."""
+    more = """
+        INSERT INTO run_history.runs
+        SELECT (jsonb_populate_record(r, jsonb_build_object(
+            'run_id', 'run_huge_' || n, 'total_tokens', 2::numeric ^ 62))).*
+        FROM run_history.runs r, generate_series(1, 3) AS n WHERE r.model = 'house-model'
+    """
+    execute(engine, more)
+    yield 3 * 2**62
+    execute(engine, "DELETE FROM run_history.runs WHERE run_id LIKE 'run_huge_%'")
 
+
+def test_more_unpriced_tokens_than_a_bigint_holds_are_told(
+    runtide: Runtide, huge_runs: int
+) -> None:
     answer = runtide("prices", "check")
 
     assert answer.code == 3
-    assert f"{9 * 2**62:,}" in answer.out
+    assert f"{huge_runs + 1_100_000:,}" in answer.out
 
 
 def test_a_name_of_the_configuration_counts_at_once_and_is_told_where_it_leads_nowhere(

@@ -116,13 +116,25 @@ def test_a_writer_notes_the_names_that_the_configuration_maps(
     assert runs
 
 
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_a_report_needs_no_more_than_a_role_that_reads(
+    as_role: Call, owned: OwnedDatabase, name: str, kind: str, tmp_path: Path
+) -> None:
+    granted(as_role, kind, name)
+    place = tmp_path / "report.csv"
+
+    code, _, err = as_role("report", "--format", "csv", "--out", str(place), role=name)
+
+    assert (code, err) == (0, "")
+    assert place.read_text().startswith("day,source,model,")
+
+
 @pytest.mark.parametrize(
     ("arguments", "refused_at"),
     [
         (("set", "gpt-4o", "--input", "1"), "table model_prices"),
         (("unset", "gpt-4o"), "table model_prices"),
         (("check", "gpt-4o", "--input", "1"), "table model_prices"),
-        (("list",), "view priced_models"),
     ],
 )
 def test_prices_are_the_owners_and_a_writer_is_told_so(
@@ -133,6 +145,7 @@ def test_prices_are_the_owners_and_a_writer_is_told_so(
     refused_at: str,
 ) -> None:
     granted(as_role, "writer", name)
+    assert as_role("prices", "list", role=name)[0] == 0
 
     place = owned.url(name).replace(quote(PASSWORD, safe=" "), "***")
     assert as_role("prices", *arguments, role=name) == (

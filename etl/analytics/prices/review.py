@@ -40,7 +40,7 @@ REPEATED = sa.text(
         FROM run_analytics.model_prices p
         WHERE p.provider = u.provider AND p.model = u.model AND p.token_kind = u.token_kind
             AND p.origin <> 'user' AND p.effective_from <= u.effective_from
-        ORDER BY p.effective_from DESC, p.origin
+        ORDER BY p.effective_from DESC, p.origin DESC
         LIMIT 1
     ) AS seeded
     WHERE u.origin = 'user' AND seeded.usd_per_million = u.usd_per_million
