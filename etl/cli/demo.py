@@ -133,7 +133,7 @@ def _report(settings: "Settings") -> None:
     from etl.analytics.report import has_extra, write_report  # noqa: PLC0415
 
     if not has_extra():
-        say("A report with charts needs more packages: pip install 'runtide[report]'.\n")
+        say("A report with charts needs more packages: pip install '.[report]'.\n")
         return
     path = FOLDER / "runtide-report.html"
     with wiring.database(settings) as engine:

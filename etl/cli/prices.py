@@ -29,6 +29,10 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", show_default=False)]
 Provider = Annotated[
     str, typer.Option("--provider", metavar="NAME", help="Whose price it is.")
 ]
+OtherProvider = Annotated[
+    str | None,
+    typer.Option("--provider", metavar="NAME", help="Whose price it is; openai."),
+]
 InputUsd = Annotated[
     str | None,
     typer.Option("--input", metavar="USD", help="For a million input tokens."),
@@ -182,7 +186,7 @@ def check(
     cached_input_usd: CachedInputUsd = None,
     output_usd: OutputUsd = None,
     since: Since = None,
-    provider: Provider = "openai",
+    provider: OtherProvider = None,
     as_json: Json = False,
 ) -> int:
     """Say what is unpriced; or what setting a price, or a file, would do to costs.
@@ -195,13 +199,18 @@ def check(
     if subject is None:
         if is_price or since is not None:
             raise ConfigError("Name the model whose price is to be checked.")
+        _refuse_provider(provider)
         return _review(context, as_json=as_json)
     if not is_price and (since is not None or not _is_there(subject)):
         raise ConfigError(
             f"There is no file {subject}, and of a model the price is missing: --input,"
             " --cached-input or --output."
         )
-    told = _told(subject, amounts, since, provider) if is_price else _read(Path(subject))
+    if is_price:
+        told = _told(subject, amounts, since, provider or "openai")
+    else:
+        _refuse_provider(provider)
+        told = _read(Path(subject))
     effect = _tried(context, told)
     if as_json:
         say(effects.effect_as_json(effect))
@@ -211,6 +220,15 @@ def check(
     effects.tell_accepted(effect)
     say("Nothing is written yet.")
     return 0
+
+
+def _refuse_provider(provider: str | None) -> None:
+    """Raise ConfigError where a provider is named for what has its own."""
+    if provider is not None:
+        raise ConfigError(
+            f"--provider {provider} says whose price a MODEL gets; a file names the"
+            " provider in each line, and a check of everything looks at all."
+        )
 
 
 def _is_there(file: str) -> bool:

@@ -46,11 +46,11 @@ def current_revision(connection: Connection) -> str | None:
 def _is_open(connection: Connection) -> dict[str, bool]:
     """Those of our schemas that are there, and whether this user may look into each."""
     allowed = sa.text(
-        "SELECT nspname, has_schema_privilege(oid, 'USAGE')"
+        "SELECT nspname, has_schema_privilege(oid, 'USAGE') AS may_use"
         " FROM pg_namespace WHERE nspname = ANY(:names)"
     )
     rows = connection.execute(allowed, {"names": list(SCHEMAS)})
-    return {name: may_use for name, may_use in rows}
+    return {row.nspname: row.may_use for row in rows}
 
 
 def require_current(connection: Connection) -> None:

@@ -101,7 +101,7 @@ def test_the_demo_ends_with_a_report_and_leaves_nothing_running(
     report = stranger.directory / ".runtide/demo/runtide-report.html"
 
     assert (
-        "A report with charts needs more packages: pip install 'runtide[report]'.\n"
+        "A report with charts needs more packages: pip install '.[report]'.\n"
     ) in first.out
     assert (
         "A report with charts, for any browser: .runtide/demo/runtide-report.html\n"

@@ -110,7 +110,8 @@ def test_without_the_extra_it_says_how_to_get_it(
 
     assert page.code == 2
     assert page.err == (
-        "runtide: A report needs packages that are not installed; install them with pip"
-        " install 'runtide[report]', or choose --format csv or json.\n"
+        "runtide: A report needs packages that are not installed; install runtide with its"
+        " extra `report` (pip install '.[report]' in its repository), or choose --format"
+        " csv or json.\n"
     )
     assert (rows.code, rows.out) == (0, "The report is runtide-report.json.\n")

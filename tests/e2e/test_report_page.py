@@ -256,9 +256,14 @@ def test_the_policy_allows_no_eval_no_network_and_no_other_script(
     )
 
 
-def test_the_statement_that_was_run_stands_behind_each_section(look: Look) -> None:
-    shown = look.page.locator("details.statement").all_text_contents()
+def test_the_statement_that_was_run_stands_behind_each_section_ready_to_run(
+    look: Look, reported: Engine
+) -> None:
+    shown = look.page.locator("details.statement code").all_text_contents()
 
     assert len(shown) == 12
     assert "FROM run_analytics.token_usage_daily" in shown[0]
-    assert ":first_day2026-09-20" in shown[0].replace("\n", "")
+    assert "'2026-09-20'" in shown[0]
+    with reported.connect() as connection:
+        for statement in shown:
+            assert connection.exec_driver_sql(statement).all(), statement

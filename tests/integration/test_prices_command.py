@@ -583,3 +583,13 @@ def test_a_database_without_runs_is_answered_too(
         )
         assert runtide("prices", "check").code == 0
         assert query(engine, "SELECT count(*) FROM run_sync.sources") == [(0,)]
+
+
+def test_a_check_of_a_file_takes_no_provider(runtide: Runtide, house: str) -> None:
+    told = (
+        "runtide: --provider azure says whose price a MODEL gets; a file names the provider"
+        " in each line, and a check of everything looks at all.\n"
+    )
+
+    assert runtide("prices", "check", house, "--provider", "azure") == (2, "", told)
+    assert runtide("prices", "check", "--provider", "azure") == (2, "", told)

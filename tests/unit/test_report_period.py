@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from etl.analytics.report.figures import embedded
-from etl.analytics.report.page import head, own_script
+from etl.analytics.report.page import head, own_script, runnable
 from etl.analytics.report.period import Grain, Period, asked_period, label
 from etl.analytics.report.reading import Answer, Report
 
@@ -117,3 +117,17 @@ def test_only_threads_that_were_never_read_make_it_incomplete(
     report = replace(a_report(cost="1", text=""), answers={"freshness": answer})
 
     assert head(report)["complete"] == sentence
+
+
+def test_a_statement_is_shown_ready_to_run() -> None:
+    answer = Answer(
+        "SELECT x::date WHERE d > :first_day AND s = :source AND m = ANY(:kept) -- a:b",
+        {"first_day": TODAY, "source": "it's", "kept": ["a", None]},
+        (),
+        [],
+    )
+
+    assert runnable(answer) == (
+        "SELECT x::date WHERE d > '2026-11-23' AND s = 'it''s'"
+        " AND m = ANY(ARRAY['a', NULL]::text[]) -- a:b"
+    )

@@ -12,6 +12,11 @@ class Chart(NamedTuple):
     id: str
     title: str
 
+    @property
+    def is_money(self) -> bool:
+        """Whether it shows costs, which lack those of unpriced runs."""
+        return self.id == "threads" or self.id.startswith("cost-")
+
 
 class Table(NamedTuple):
     """A table that the page's script fills."""

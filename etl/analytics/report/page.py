@@ -3,8 +3,9 @@
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent
+PARAMETER = re.compile(r"(?<![:\w]):([a-z_]\w*)")
 SCRIPTS = ("numbers", "cube", "tables", "sections", "page")
 NONE = "'none'"
 VEGA_LITE = "6.4"
@@ -148,7 +150,7 @@ def _environment(report: Report) -> "Environment":
 
     def statement(name: str) -> Markup:
         answer = report.answers[name]
-        shown = template.render(name=name, answer=answer, parameters=_shown(answer))
+        shown = template.render(name=name, sql=runnable(answer))
         return Markup(shown)  # noqa: S704  # the template has escaped it
 
     environment.globals["statement"] = statement
@@ -157,22 +159,24 @@ def _environment(report: Report) -> "Environment":
     return environment
 
 
-def _shown(answer: Answer) -> list[tuple[str, str]]:
-    return [(name, _parameter(value)) for name, value in _sorted(answer.parameters)]
+def runnable(answer: Answer) -> str:
+    """The statement as it was run, its parameters in their places: ready for psql."""
+    return PARAMETER.sub(lambda found: literal(answer.parameters[found[1]]), answer.sql)
 
 
-def _sorted(parameters: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(parameters.items())
-
-
-def _parameter(value: Any) -> str:
+def literal(value: Any) -> str:
+    """A parameter as it stands in SQL."""
     match value:
+        case None:
+            return "NULL"
+        case bool() | int():
+            return str(value)
+        case list() | tuple():
+            return f"ARRAY[{', '.join(map(literal, value))}]::text[]"
         case datetime():
-            return value.isoformat(" ")
-        case date():
-            return value.isoformat()
+            return f"'{value.isoformat(' ')}'"
         case _:
-            return repr(value)
+            return "'" + str(value).replace("'", "''") + "'"
 
 
 def instant(moment: datetime | None) -> str:

@@ -55,12 +55,20 @@ const asSeries = (rows, key, value) => {
   return { names, rows: rows.map((row) => ({ ...row, series: series(row) })) };
 };
 
+/** Say beside every cost how many runs are not in it. */
+const showLacking = (runs) => {
+  for (const place of document.querySelectorAll(".lacking")) {
+    place.textContent = runs ? `${runsTold(runs)} unpriced` : "";
+  }
+};
+
 const showTotals = (filter) => {
   const sum = total(chosen("usage", filter));
   showTile("runs", counted(sum.runs));
   showTile("tokens", counted(sum.total_tokens));
   showTile("cost", dollars(sum.cost_usd, 2), allDecimals(sum.cost_usd ?? null));
   showTile("unpriced", counted(sum.unpriced_runs));
+  showLacking(sum.unpriced_runs ?? 0n);
   showTile("no-usage", counted(sum.no_usage_runs));
   showTile("wasted", percent(sum.wasted_tokens ?? 0n, sum.total_tokens ?? 0n));
 };

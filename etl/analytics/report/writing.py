@@ -35,8 +35,9 @@ def require_extra(form: Format) -> None:
     """Raise ConfigError where a format needs packages that are not installed."""
     if form in {Format.HTML, Format.PNG} and not has_extra():
         raise ConfigError(
-            "A report needs packages that are not installed; install them with pip"
-            " install 'runtide[report]', or choose --format csv or json."
+            "A report needs packages that are not installed; install runtide with its"
+            " extra `report` (pip install '.[report]' in its repository), or choose --format"
+            " csv or json."
         )
 
 
