@@ -36,8 +36,8 @@ def require_extra(form: Format) -> None:
     if form in {Format.HTML, Format.PNG} and not has_extra():
         raise ConfigError(
             "A report needs packages that are not installed; install runtide with its"
-            " extra `report` (pip install '.[report]' in its repository), or choose --format"
-            " csv or json."
+            " extra `report` (pip install '.[report]' in its repository), or choose"
+            " --format csv or json."
         )
 
 
