@@ -167,10 +167,15 @@ FUNCTIONS = {
         """
         SELECT candidate.model, candidate.found_by
         FROM run_analytics.candidates($1, $2) AS candidate
-        WHERE (SELECT count(DISTINCT p.token_kind) FROM run_analytics.model_prices p
-               WHERE p.provider = $1 AND p.model = candidate.model
-                   AND p.token_kind IN ('input', 'output')) = 2
-        ORDER BY candidate.place LIMIT 1
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS kinds, max(kind.since) AS since
+            FROM (SELECT min(p.effective_from) AS since FROM run_analytics.model_prices p
+                  WHERE p.provider = $1 AND p.model = candidate.model
+                      AND p.token_kind IN ('input', 'output')
+                  GROUP BY p.token_kind) AS kind
+        ) AS whole
+        WHERE whole.kinds = 2
+        ORDER BY (whole.since <= now()) DESC, candidate.place LIMIT 1
         """,
     ),
 }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -415,3 +415,16 @@ def test_before_a_version_has_its_own_price_that_of_its_model_holds(
     costs = [cost for _, _, cost in the_rows(connection, COSTS)]
     assert costs == [Decimal("2.5"), 3, 7, 7]
     assert the_row(connection, TOTAL) == (Decimal("19.5"), 4, 0, 0)
+
+
+def test_a_price_that_has_yet_to_begin_names_no_model_yet(connection: Connection) -> None:
+    version = "gpt-4o-2024-08-06"
+    put(connection, a_million("run_1", model=version))
+    named = "SELECT price_model FROM run_analytics.priced_models"
+
+    set_price(connection, version, datetime(2100, 1, 1, tzinfo=UTC), input="7", output="7")
+    before = the_row(connection, named)
+    set_price(connection, version, NOON - timedelta(9), input="7", output="7")
+
+    assert before == ("gpt-4o",)
+    assert the_row(connection, named) == (version,)
