@@ -1,7 +1,6 @@
 """Fixtures: a report of a seeded database, made once, and a browser that looks at it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,20 +8,14 @@ from playwright.sync_api import Browser
 from sqlalchemy.engine import URL, Engine
 
 from etl.analytics.report import write_report
-from etl.load.database import opened
-from tests.conftest import _database
 from tests.e2e.browsing import Look, a_browser, looking_at
-from tests.integration.reported import NOW, seed
+from tests.integration.reported import NOW, a_seeded_database
 
 
 @pytest.fixture(scope="session")
 def reported(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
     """A seeded database, to be read only."""
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        seed(engine)
+    with a_seeded_database(admin, server_url, template) as engine:
         yield engine
 
 

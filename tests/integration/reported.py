@@ -1,9 +1,14 @@
 """A database that reports are made of: prices, two sources, some hostile texts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import URL, Engine
+
+from etl.load.database import opened
+from tests.conftest import _database
 
 NOW = datetime(2026, 10, 20, 12, tzinfo=UTC)
 HOSTILE_MODEL = '</script><img src=x onerror="window.hacked=1">'
@@ -115,3 +120,14 @@ def measured(
     }
     with engine.connect() as connection:
         return connection.execute(statement, given).one()
+
+
+@contextmanager
+def a_seeded_database(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
+    """A database of its own, seeded, to be read only."""
+    with (
+        contextmanager(_database)(admin, server_url, template) as url,
+        opened(url) as engine,
+    ):
+        seed(engine)
+        yield engine

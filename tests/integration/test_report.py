@@ -25,6 +25,7 @@ from tests.integration.reported import (
     HOSTILE_MESSAGE,
     HOSTILE_SOURCE,
     NOW,
+    a_seeded_database,
     measured,
     seed,
 )
@@ -33,11 +34,7 @@ from tests.integration.reported import (
 @pytest.fixture(scope="module")
 def reported(admin: Engine, server_url: URL, template: str) -> Iterator[Engine]:
     """A seeded database, to be read only."""
-    with (
-        contextmanager(_database)(admin, server_url, template) as url,
-        opened(url) as engine,
-    ):
-        seed(engine)
+    with a_seeded_database(admin, server_url, template) as engine:
         yield engine
 
 
