@@ -22,6 +22,7 @@ def check(path: Path, config: Config) -> None:
         if names.count(name) > 1:
             raise ConfigError(f"{path}: two sources are named {name!r}; rename one.")
     for source in config.sources:
+        _check_kind(path, source)
         _check_address(path, source)
         _check_privacy(path, source)
         _check_models(path, source)
@@ -41,12 +42,34 @@ def _placed(
     return [] if entries is None else [("schedule", entries)]
 
 
+SERVERS_OWN = ("base_url", "api_key_env", "discovery")
+FOUNDRYS_OWN = ("entra", "list_threads")
+
+
+def _check_kind(path: Path, source: SourceConfig) -> None:
+    """What each kind needs, and what it has no use for."""
+    if source.is_asked and source.base_url is None:
+        raise ConfigError(
+            f"{path}: source {source.name!r} has no base_url; name the address of its"
+            ' server, or set kind = "archive" where there are only files.'
+        )
+    useless = () if source.is_asked else SERVERS_OWN
+    if source.kind != "foundry":
+        useless = (*useless, *FOUNDRYS_OWN)
+    for key in useless:
+        if getattr(source, key) is not None:
+            raise ConfigError(
+                f"{path}: source {source.name!r} is of kind {source.kind!r} and has no use"
+                f" for {key}; leave it out."
+            )
+
+
 def _check_address(path: Path, source: SourceConfig) -> None:
     try:
-        urlsplit(source.base_url).port  # noqa: B018  # asked for its ValueError
+        urlsplit(source.address).port  # noqa: B018  # asked for its ValueError
     except ValueError as error:
         raise ConfigError(
-            f"{path}: the base_url of source {source.name!r} is {source.base_url!r},"
+            f"{path}: the base_url of source {source.name!r} is {source.address!r},"
             f" expected a host and perhaps a port ({error})."
         ) from error
 

@@ -9,6 +9,7 @@ import msgspec
 from etl.config.sections import (
     AlertConfig,
     Config,
+    Credential,
     DatabaseConfig,
     Event,
     Kind,
@@ -134,7 +135,7 @@ LISTS = {
     "schedule": "a table, or a list of tables, each under [[schedule]]",
 }
 
-CHOICES = {"kind": Kind, "on": Event}
+CHOICES = {"kind": Kind, "on": Event, "credential": Credential}
 """The choices of a key; every other one is about privacy."""
 
 

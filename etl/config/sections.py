@@ -8,11 +8,12 @@ from msgspec import Meta
 
 EMBEDDED = "embedded"
 
-Kind = Literal["openai"]
+Kind = Literal["openai", "foundry", "archive"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 Span = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[smhdw]\Z")]
 Treatment = Literal["keep", "hash", "omit"]
+Credential = Literal["default", "client_secret", "managed_identity"]
 Event = Literal["failed", "overdue", "recovered"]
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -63,21 +64,60 @@ class PrivacyConfig(_Section, frozen=True):
         }
 
 
-class SourceConfig(_Section, frozen=True):
-    """One server that is asked for runs.
+class EntraConfig(_Section, frozen=True):
+    """Who asks Microsoft Entra for tokens; the secret stands in a variable."""
 
-    `models` tells which model a name of the server's own stands for.
+    credential: Credential = "default"
+    tenant_id: str | None = None
+    client_id: str | None = None
+    client_secret_env: Variable | None = None
+    scope: str = "https://ai.azure.com/.default"
+
+
+class DiscoveryConfig(_Section, frozen=True):
+    """Where new threads are found at every sync: a query of the application's own.
+
+    `whole_every` is how often a query with a position begins at its start once more.
+    """
+
+    sql: Annotated[str, Meta(min_length=1)]
+    url_env: Variable
+    timeout: Span = "5m"
+    whole_every: Span = "7d"
+
+
+class SourceConfig(_Section, frozen=True):
+    """One server that is asked for runs, or an archive of files.
+
+    `models` tells which model a name of the server's own stands for; `list_threads`
+    whether the server's own list of threads is read (a Foundry has one).
     """
 
     name: Name
-    base_url: Annotated[str, Meta(pattern=r"^https?://[^\s/@?\0]+(/[^\s@?\0]*)?\Z")]
+    base_url: (
+        Annotated[str, Meta(pattern=r"^https?://[^\s/@?\0]+(/[^\s@?\0]*)?\Z")] | None
+    ) = None
     kind: Kind = "openai"
+    api_version: Annotated[str, Meta(pattern=r"^[A-Za-z0-9.-]{1,40}\Z")] = "v1"
+    entra: EntraConfig | None = None
+    list_threads: bool | None = None
+    discovery: DiscoveryConfig | None = None
     api_key_env: Variable | None = None
     requests_per_minute: Annotated[int, Meta(ge=1, le=10_000_000)] = 900
     trusted: bool = True
     price_provider: Name = "openai"
     models: dict[str, str] = msgspec.field(default_factory=dict)
     privacy: PrivacyConfig = PrivacyConfig()
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether there is a server; an archive has only files, for `runtide import`."""
+        return self.kind != "archive"
+
+    @property
+    def address(self) -> str:
+        """The base URL of a source that is asked."""
+        return self.base_url or ""
 
 
 class SyncConfig(_Section, frozen=True):

@@ -63,6 +63,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError(f"{self.path} has no source {name!r}; it has {known}.")
         return found
 
+    def asked_sources(self, name: str | None = None) -> tuple[SourceConfig, ...]:
+        """The sources that have a server, or the one of this name.
+
+        Raises ConfigError where there is none.
+        """
+        chosen = self.sources(name)
+        asked = tuple(source for source in chosen if source.is_asked)
+        if asked:
+            return asked
+        raise ConfigError(
+            f"Source {chosen[0].name!r} is an archive and has no server to ask;"
+            " `runtide import` reads its files."
+        )
+
     def api_key(self, source: SourceConfig) -> str | None:
         """The source's API key; raises ConfigError where it is named but not usable."""
         if source.api_key_env is None:

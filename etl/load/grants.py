@@ -34,6 +34,9 @@ WRITERS = {
     f"{SYNC}.rejects": WRITE_AND_DELETE,
     f"{SYNC}.drift": WRITE,
     f"{SYNC}.erasures": READ,
+    f"{SYNC}.untracked": WRITE_AND_DELETE,
+    f"{SYNC}.discoveries": WRITE_AND_DELETE,
+    f"{SYNC}.imports": WRITE_AND_DELETE,
     f"{SYNC}.alembic_version": READ,
     f"{ANALYTICS}.deployments": WRITE_AND_DELETE,
 }

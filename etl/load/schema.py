@@ -12,7 +12,11 @@ from etl.load.database import OLDEST_SERVER
 from etl.load.tables import ANALYTICS, HISTORY, SYNC
 
 SCHEMAS = (HISTORY, SYNC, ANALYTICS)
-PARKED = (*(f"{name}_parked" for name in SCHEMAS), "run_sync_0004_parked")
+PARKED = (
+    *(f"{name}_parked" for name in SCHEMAS),
+    "run_sync_0004_parked",
+    "run_sync_0009_parked",
+)
 """Where the migrations set rows aside on the way down."""
 
 PACKAGE = Path(etl.__file__).parent

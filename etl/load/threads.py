@@ -27,7 +27,7 @@ def record_source(
     *,
     name: str,
     kind: str,
-    base_url: str,
+    base_url: str | None,
     price_provider: str = "openai",
     models: Mapping[str, str] = MappingProxyType({}),
 ) -> SourceId:
@@ -43,15 +43,17 @@ def record_source(
 
 
 def _unchanged(
-    connection: Connection, name: str, facts: Mapping[str, str]
+    connection: Connection, name: str, facts: Mapping[str, str | None]
 ) -> SourceId | None:
     """The key of a source that is noted just so."""
-    same = [sources.c[column] == value for column, value in facts.items()]
+    same = [
+        sources.c[column].is_not_distinct_from(value) for column, value in facts.items()
+    ]
     statement = sa.select(sources.c.source_id).where(sources.c.name == name, *same)
     return connection.scalar(statement)
 
 
-def _noted(connection: Connection, name: str, facts: dict[str, str]) -> SourceId:
+def _noted(connection: Connection, name: str, facts: dict[str, str | None]) -> SourceId:
     statement = insert(sources).values(name=name, **facts)
     upsert = statement.on_conflict_do_update(index_elements=["name"], set_=facts)
     return SourceId(connection.execute(upsert.returning(sources.c.source_id)).scalar_one())

@@ -37,13 +37,13 @@ def http_source(
             raise StoppedError("the sync was asked to stop")
 
     key, privacy = settings.api_key(source), privacy_of(settings, source)
-    trusted_by, proxy = trust(source.base_url), proxy_for(source.base_url)
+    trusted_by, proxy = trust(source.address), proxy_for(source.address)
     with ThreadTransports(
         lambda: httpx.HTTPTransport(verify=trusted_by, proxy=proxy)
     ) as transports:
         client = Client(
             transports,
-            source.base_url,
+            source.address,
             HEADERS,
             api_key=ApiKey(key) if key else None,
             budget=Budget(source.requests_per_minute, sleep=sleep),

@@ -103,7 +103,7 @@ def run_backfill(
 
 def with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...]:
     """The chosen sources; raises ConfigError where a key is missing."""
-    chosen = settings.sources(source)
+    chosen = settings.asked_sources(source)
     for each in chosen:
         settings.api_key(each)
         settings.hash_key(each)

@@ -41,6 +41,10 @@ TABLES = (
     "run_sync.syncs",
     "run_analytics.daily_usage",
     "run_analytics.deployments",
+    "run_analytics.month_changes",
+    "run_sync.untracked",
+    "run_sync.discoveries",
+    "run_sync.imports",
     "run_sync.sources",
 )
 MONTHS = """

@@ -101,6 +101,12 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
         "INSERT INTO run_analytics.model_prices VALUES"
         " ('openai', 'gpt-4', 'input', 9.99, '2026-11-05T12:00Z', 'user')",
     )
+    for ways_in in (
+        "untracked SELECT source_id, 'thread_z'",
+        "discoveries SELECT source_id, gen_random_uuid(), '7', now(), now()",
+        "imports SELECT source_id, '/a.jsonl', 9, now(), 3, now()",
+    ):
+        execute(engine, f"INSERT INTO run_sync.{ways_in} FROM run_sync.sources")
     held = rows(engine)
     assert all(held.values()), held
     assert {

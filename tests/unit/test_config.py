@@ -321,8 +321,12 @@ def test_what_is_not_toml_is_refused_with_its_place(
 
 
 KNOWN_IN_SOURCES = (
-    "name, base_url, kind, api_key_env, requests_per_minute, trusted, price_provider,"
-    " models, privacy"
+    "name, base_url, kind, api_version, entra, list_threads, discovery, api_key_env,"
+    " requests_per_minute, trusted, price_provider, models, privacy"
+)
+NO_ADDRESS = (
+    "source 'a' has no base_url; name the address of its server, or set kind = \"archive\""
+    " where there are only files."
 )
 AN_ADDRESS = "an address that begins with https:// or http://, without user or query"
 A_NAME = "1 to 64 letters, digits, dots, dashes or underscores"
@@ -370,7 +374,7 @@ NO_MODEL = (
         ),
         # missing keys
         ("[[sources]]", "sources[0] has no name; add it."),
-        (SOURCE + '[[sources]]\nname = "a"', "sources[1] has no base_url; add it."),
+        (SOURCE + '[[sources]]\nname = "a"', NO_ADDRESS),
         # wrong kinds of values
         ("database = 5", "database is 5, expected a table."),
         (
@@ -419,7 +423,10 @@ NO_MODEL = (
             f"sources[0].name is '{'a' * 65}', expected {A_NAME}.",
         ),
         (SOURCE + SOURCE, "two sources are named 'openai'; rename one."),
-        (a_source(kind='"azure"'), "sources[0].kind is 'azure', expected openai."),
+        (
+            a_source(kind='"azure"'),
+            "sources[0].kind is 'azure', expected openai or foundry or archive.",
+        ),
         # addresses
         (
             a_source(base_url='"api.example.com"'),

@@ -29,7 +29,7 @@ class SourceOverview(NamedTuple):
 
     source: str
     kind: str
-    base_url: str
+    base_url: str | None
     threads: int
     threads_complete: int
     threads_failing: int

@@ -5,10 +5,12 @@ from etl.load.tables.analytics import (
     deployments,
     model_names,
     model_prices,
+    month_changes,
 )
 from etl.load.tables.columns import ANALYTICS, HISTORY, SYNC, metadata
 from etl.load.tables.history import instructions, runs, tools
 from etl.load.tables.sync import drift, erasures, rejects, sources, syncs, threads
+from etl.load.tables.ways import discoveries, imports, untracked
 
 __all__ = [
     "ANALYTICS",
@@ -16,16 +18,20 @@ __all__ = [
     "SYNC",
     "daily_usage",
     "deployments",
+    "discoveries",
     "drift",
     "erasures",
+    "imports",
     "instructions",
     "metadata",
     "model_names",
     "model_prices",
+    "month_changes",
     "rejects",
     "runs",
     "sources",
     "syncs",
     "threads",
     "tools",
+    "untracked",
 ]

@@ -11,7 +11,7 @@ from sqlalchemy import (
     Text,
 )
 
-from etl.load.tables.columns import ANALYTICS, column, instant, metadata
+from etl.load.tables.columns import ANALYTICS, Xid8, column, instant, metadata
 from etl.load.tables.sync import source_id
 
 model_prices = Table(
@@ -134,4 +134,32 @@ daily_usage = Table(
     ),
     schema=ANALYTICS,
     comment="Tokens by day; follows run_history.runs within each transaction.",
+)
+
+month_changes = Table(
+    "month_changes",
+    metadata,
+    column("relation", Text, "runs or threads.", primary_key=True),
+    column(
+        "source_id",
+        SmallInteger,
+        "The source, as run_sync.sources knows it.",
+        primary_key=True,
+        autoincrement=False,
+    ),
+    column(
+        "month",
+        Date,
+        "The first day (UTC) of the month in which runs were created, or threads tracked.",
+        primary_key=True,
+    ),
+    column(
+        "change_xid",
+        Xid8,
+        "The transaction that changed, added or took a row of it last.",
+        nullable=False,
+    ),
+    schema=ANALYTICS,
+    comment="Which months have changed, for those who carry them away;"
+    " follows the tables within each transaction.",
 )

@@ -24,7 +24,7 @@ sources = Table(
     identity("source_id", SmallInteger, "Short key used by all tables."),
     column("name", Text, "The name in the configuration.", nullable=False, unique=True),
     column("kind", Text, "The protocol it speaks.", nullable=False),
-    column("base_url", Text, "Its address when it was last used.", nullable=False),
+    column("base_url", Text, "Its address when it was last used; null for an archive."),
     column(
         "price_provider",
         Text,

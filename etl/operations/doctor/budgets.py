@@ -31,7 +31,7 @@ def check_budget(
     if (
         allowed is None
         and budget > DOCUMENTED
-        and not is_here(httpx.URL(source.base_url).host)
+        and not is_here(httpx.URL(source.address).host)
     ):
         return place.warning(
             CHECK,

@@ -69,12 +69,12 @@ class Contact:
 def contact(source: SourceConfig, key: str | None, tracked: ThreadId | None) -> Contact:
     """List one run of a tracked thread, or ask for a thread that nobody has."""
     made = Contact(tracked or NOBODY, is_tracked=tracked is not None)
-    proxy = proxy_for(source.base_url)
-    inner = httpx.HTTPTransport(verify=trust(source.base_url), proxy=proxy)
+    proxy = proxy_for(source.address)
+    inner = httpx.HTTPTransport(verify=trust(source.address), proxy=proxy)
     with _Witness(inner, made) as witness:
         client = Client(
             witness,
-            source.base_url,
+            source.address,
             HEADERS,
             api_key=ApiKey(key) if key else None,
             budget=Budget(OWN_PACE),

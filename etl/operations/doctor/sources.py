@@ -28,7 +28,7 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
     """Check a source with one connection and one request."""
     place = Place(f"source {source.name}")
     tracked = seen.tracked.get(source.name)
-    way = list(check_way(place, source.base_url))
+    way = list(check_way(place, source.address))
     yield from way
     made: Contact | None = None
     if all(each.verdict is Verdict.OK for each in way):
@@ -57,7 +57,7 @@ def _key(settings: Settings, source: SourceConfig) -> tuple[str | None, ConfigEr
 def _unanswered(place: Place, source: SourceConfig) -> Iterator[Finding]:
     yield place.left_out("certificate", UNREACHED)
     yield place.left_out("API key", UNREACHED)
-    gone = retirement(httpx.URL(source.base_url).host, None, "")
+    gone = retirement(httpx.URL(source.address).host, None, "")
     if gone:
         yield place.failed("list call", gone, STILL_ANSWERS)
     else:
@@ -81,7 +81,7 @@ def _answered(
 
 
 def _certificate(place: Place, source: SourceConfig, made: Contact) -> Finding:
-    check, url = "certificate", httpx.URL(source.base_url)
+    check, url = "certificate", httpx.URL(source.address)
     if url.scheme == "http":
         if is_here(url.host):
             return place.ok(check, "not needed, the server is on this machine")
@@ -130,7 +130,7 @@ def _is_taken(source: SourceConfig, made: Contact) -> bool:
 
 
 def _is_gone(source: SourceConfig, made: Contact) -> str | None:
-    return retirement(httpx.URL(source.base_url).host, made.status, made.said)
+    return retirement(httpx.URL(source.address).host, made.status, made.said)
 
 
 def _list_call(place: Place, source: SourceConfig, made: Contact) -> Finding:
