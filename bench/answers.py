@@ -6,11 +6,11 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 
+from bench.history import MONTHS, fill
 from bench.measuring import CommandError
 from bench.places import FOLDER, ROOT
 from bench.postgres import Postgres
@@ -18,45 +18,7 @@ from bench.product import Runtide, embedded_postgres
 
 REPORT = ROOT / "bench" / "answers.md"
 DATABASE = "answers"
-MONTHS = 36
-LAST = datetime(2026, 11, 1, tzinfo=UTC)
-"""The last of the months."""
 REPEATS = 5
-
-SOURCE = """
-    INSERT INTO run_sync.sources (name, kind, base_url)
-    VALUES ('big', 'openai', 'http://127.0.0.1/v1')
-"""
-RUNS = """
-    INSERT INTO run_history.runs (source_id, run_id, thread_id, assistant_id, status, model,
-        created_at, started_at, completed_at, failed_at, cancelled_at, prompt_tokens,
-        completion_tokens, total_tokens, cached_prompt_tokens, reasoning_tokens,
-        truncation_type, temperature, top_p, parallel_tool_calls, response_format_type,
-        tool_choice_type, last_error_code, metadata, first_seen_at, changed_at, sync_id)
-    SELECT 1, 'run_' || substr(md5(n || '%(month)s'), 1, 24),
-           'thread_' || substr(md5((n %% 40000)::text), 1, 24),
-           'asst_' || lpad(a::text, 24, '0'), s,
-           (ARRAY['gpt-4o', 'gpt-4o-mini', 'gpt-4.1', 'gpt-4o-mini', 'o3-mini', 'o3-mini',
-                  'gpt-4.1-mini', 'gpt-4o', 'gpt-4o-2024-11-20', 'gpt-4.1', 'gpt-4.1-mini',
-                  'gpt-4-turbo'])[a + 1],
-           t, t + interval '1 second',
-           CASE WHEN s IN ('completed', 'incomplete') THEN t + interval '9 seconds' END,
-           CASE WHEN s = 'failed' THEN t + interval '3 seconds' END,
-           CASE WHEN s = 'cancelled' THEN t + interval '4 seconds' END,
-           p, o, p + o, p / 256 * 128, 0, 'auto', 1, 1, true, 'auto', 'auto',
-           CASE WHEN s = 'failed' THEN 'server_error' END,
-           jsonb_build_object('customer', 'c' || n %% 200), t, t, 1
-    FROM (
-        SELECT n, (h & 1023) * 12 / 1024 AS a,
-               CASE (h >> 10) & 15 WHEN 0 THEN 'failed' WHEN 1 THEN 'incomplete'
-                    WHEN 2 THEN 'cancelled' WHEN 3 THEN 'expired' ELSE 'completed' END AS s,
-               timestamptz '%(month)s' + ((h >> 14) & 1048575) / 1048576.0
-                   * (timestamptz '%(next)s' - timestamptz '%(month)s') AS t,
-               500 + (h >> 34) %% 20000 AS p, 20 + (h >> 40) %% 600 AS o
-        FROM (SELECT n, hashint8extended(n, %(seed)s) & 281474976710655 AS h
-              FROM generate_series(1, %(runs)s::bigint) AS n) AS drawn
-    ) AS shaped
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +104,8 @@ def _measured(runs: int) -> Iterator[str]:
     with embedded_postgres(FOLDER / "answers") as postgres:
         url = postgres.make(DATABASE)
         Runtide(folder=FOLDER / "answers", database_url=url).call("db", "upgrade")
-        seconds = _fill(postgres, runs)
+        seconds = fill(postgres, DATABASE, runs)
+        sys.stderr.write("Asking …\n")
         yield (
             "# How quickly the views answer\n\n"
             f"{runs:,} runs of {MONTHS} months, made in SQL and written in"
@@ -162,30 +125,6 @@ def _measured(runs: int) -> Iterator[str]:
             f" {size / 1e6:,.0f} MB of them.\n"
         )
         postgres.drop(DATABASE)  # gigabytes that nobody needs any more
-
-
-def _fill(postgres: Postgres, runs: int) -> float:
-    months = sorted(_months())
-    began = time.perf_counter()
-    with postgres.connect(DATABASE) as connection:
-        connection.execute(SOURCE)
-        for seed, month in enumerate(months):
-            later = (month + timedelta(days=32)).replace(day=1)
-            sys.stderr.write(f"\rMaking the runs of {month:%Y-%m} …")
-            connection.execute("SELECT run_sync.make_month(%s::date)", [month])
-            facts = {"month": month, "next": later, "seed": seed, "runs": runs // MONTHS}
-            connection.execute(RUNS % facts)
-        seconds = time.perf_counter() - began
-        sys.stderr.write("\nAsking …\n")
-        connection.execute("VACUUM ANALYZE")
-    return seconds
-
-
-def _months() -> Iterator[datetime]:
-    month = LAST
-    for _ in range(MONTHS):
-        yield month
-        month = (month - timedelta(days=1)).replace(day=1)
 
 
 def _asked(postgres: Postgres, question: Question) -> str:
