@@ -17,12 +17,14 @@ from etl.domain.errors import SourceUnavailableError, SyncError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
 from etl.extract.failures import (
+    OF_AN_API_KEY,
     Redact,
     SomeError,
     blaming,
     failure_of,
     request_id_of,
 )
+from etl.extract.keys import Key
 from etl.extract.retry import AnswerError, RateLimitedError, RetryPolicy
 
 log = logging.getLogger(__name__)
@@ -36,26 +38,6 @@ LONGEST_ANSWER_SECONDS = 600.0
 """A server that keeps dripping, and so never times out, is not listened to for longer."""
 
 ENCODING = "content-encoding"
-
-
-class ApiKey:
-    """A secret that does not show itself in any text."""
-
-    __slots__ = ("_secret",)
-
-    def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def __repr__(self) -> str:
-        return "ApiKey(…)"
-
-    def header(self) -> str:
-        """The value of the Authorization header."""
-        return f"Bearer {self._secret}"
-
-    def redact(self, text: str) -> str:
-        """Take the key out of what a server may have said back."""
-        return text.replace(self._secret, "[API key]")
 
 
 @dataclass
@@ -94,6 +76,8 @@ class Answer:
 class Client:
     """GET requests against one source, shared by its workers.
 
+    `headers` and `query` go with every one of them.
+
     Speaks through a transport of httpx, without its client: what that adds (cookies,
     redirects, merged addresses) is not wanted here, and takes as long as a page.
     """
@@ -104,18 +88,20 @@ class Client:
         base_url: str,
         headers: Mapping[str, str],
         *,
-        api_key: ApiKey | None,
+        api_key: Key | None,
         budget: Budget,
         policy: RetryPolicy,
         now: Callable[[], Instant],
         sleep: Callable[[float], None],
         name: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> None:
         self.traffic = Traffic()
         self._transport = transport
         self._base_url = httpx.URL(base_url)
         self._address = base_url.rstrip("/")
-        self._headers = httpx.Headers(OURS | dict(headers) | self._authorization(api_key))
+        self._headers = httpx.Headers(OURS | dict(headers) | self._user_and_password())
+        self._query = dict(query or {})
         self._name = name or self._base_url.host
         self._key = api_key
         self._budget = budget
@@ -145,10 +131,12 @@ class Client:
         self._budget.spend()
         self.traffic.count(attempt=number)
         sent_at = self._now()
-        response, body = self._fetch(path, query)
+        response, body = self._let_in(path, query)
         self._answered = True
         if response.status_code != httpx.codes.OK:
-            failure = failure_of(_read(response, body), redact=self._redact)
+            refusal = self._key.refusal if self._key else OF_AN_API_KEY
+            answer = _read(response, body)
+            failure = failure_of(answer, redact=self._redact, refusal=refusal)
             if isinstance(failure, RateLimitedError):
                 self._budget.slow_down(self._policy.honoured(failure.wait))
             raise self._redacted(failure)
@@ -165,39 +153,57 @@ class Client:
         }
         log.warning("attempt failed", extra=fields)
 
-    def _authorization(self, api_key: ApiKey | None) -> dict[str, str]:
-        """The key, or the user and password that the address holds."""
-        if api_key is not None:
-            return {"Authorization": api_key.header()}
+    def _let_in(
+        self, path: str, query: Mapping[str, str | int]
+    ) -> tuple[httpx.Response, bytes]:
+        """One request; once more with a new key where the server refuses the one shown."""
+        if self._key is None:
+            return self._fetch(path, query, self._headers)
+        shown = self._key.header()
+        response, body = self._fetch(path, query, self._headers_with(shown))
+        if response.status_code == httpx.codes.UNAUTHORIZED and self._key.renew(shown):
+            self._budget.spend()
+            self.traffic.count(attempt=2)
+            renewed = self._headers_with(self._key.header())
+            return self._fetch(path, query, renewed)
+        return response, body
+
+    def _headers_with(self, authorization: str) -> httpx.Headers:
+        headers = self._headers.copy()
+        headers["Authorization"] = authorization
+        return headers
+
+    def _user_and_password(self) -> dict[str, str]:
+        """Those that the address holds; a key goes before them."""
         if self._base_url.userinfo:
             told = b64encode(unquote_to_bytes(self._base_url.userinfo)).decode()
             return {"Authorization": f"Basic {told}"}
         return {}
 
     def _fetch(
-        self, path: str, query: Mapping[str, str | int]
+        self, path: str, query: Mapping[str, str | int], headers: httpx.Headers
     ) -> tuple[httpx.Response, bytes]:
         """One request, and the body of its answer, unzipped."""
-        address = f"{self._address}/{path}"
+        address, asked = f"{self._address}/{path}", {**query, **self._query}
         request = httpx.Request(
             "GET",
-            f"{address}?{urlencode(query)}" if query else address,
-            headers=self._headers,
+            f"{address}?{urlencode(asked)}" if asked else address,
+            headers=headers,
             extensions={"timeout": TIMEOUT.as_dict()},
         )
         until = time.monotonic() + LONGEST_ANSWER_SECONDS
         parts: list[bytes] = []
-        headers = None
+        told = None
         try:
             with closing(self._transport.handle_request(request)) as response:
-                headers = response.headers
+                told = response.headers
                 for part in _parts(response):
                     parts.append(part)
                     if time.monotonic() > until:
                         raise httpx.ReadTimeout("the answer does not end")
         except httpx.HTTPError as error:
             unread = self._redacted(self._silence(error))
-            request_id = request_id_of(headers, redact=self._redact)
+            request_id = request_id_of(told, redact=self._redact)
             raise blaming(unread, request_id) from error
         return response, b"".join(parts)
 

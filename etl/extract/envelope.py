@@ -63,8 +63,8 @@ DAMAGE = (
 )
 
 
-def open_envelope(body: bytes) -> tuple[list[Payload], bool]:
-    """Answer the payloads of one page, and whether more are promised.
+def open_envelope(body: bytes, *, of: str = "runs") -> tuple[list[Payload], bool]:
+    """Answer the payloads of one page `of` something, and whether more are promised.
 
     One damaged payload does not spoil the page: where the body cannot be decoded
     as a whole, it is cut at the runs that are whole, and at its brackets. Raises
@@ -79,7 +79,7 @@ def open_envelope(body: bytes) -> tuple[list[Payload], bool]:
         envelope = _decode_envelope(body)
         texts, has_more = list(map(bytes, envelope.data)), envelope.has_more
     except DAMAGE as error:
-        texts, has_more = _take_apart(body, error)
+        texts, has_more = _take_apart(body, error, of)
     return list(map(_payload, texts, _peeks(body, texts))), has_more is True
 
 
@@ -150,7 +150,7 @@ def _value(text: bytes | None) -> Any:
         return None
 
 
-def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
+def _take_apart(body: bytes, error: Exception, of: str) -> tuple[list[bytes], Any]:
     found = salvage(body)
     if found is not None:
         return found
@@ -158,7 +158,7 @@ def _take_apart(body: bytes, error: Exception) -> tuple[list[bytes], Any]:
     data = parts.get(b'"data"', b"")
     is_whole = body.rstrip().endswith(b"}")
     if not (is_whole and data.startswith(b"[") and data.endswith(b"]")):
-        message = f"the answer is no list of runs ({_start_of(body)})"
+        message = f"the answer is no list of {of} ({_start_of(body)})"
         raise ContractError(message) from error
     return list(elements(data)), parts.get(b'"has_more"') == b"true"
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpx
@@ -36,20 +37,36 @@ BILLING_CODES = frozenset(
 PASSING_STATUSES = frozenset({408, 409, 429})
 
 
-def failure_of(response: httpx.Response, *, redact: Redact = str) -> SyncError:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a server did not take, and what helps after a 401 and after a 403."""
+
+    what: str = "the API key"
+    unauthorized: str = "check the variable that api_key_env names"
+    forbidden: str = "check the variable that api_key_env names"
+
+    def told(self, status: int, said: str) -> str:
+        """One sentence for a person."""
+        helps = self.forbidden if status == httpx.codes.FORBIDDEN else self.unauthorized
+        return f"the server refuses {self.what}: {said}; {helps}"
+
+
+OF_AN_API_KEY = Refusal()
+
+
+def failure_of(
+    response: httpx.Response, *, redact: Redact = str, refusal: Refusal = OF_AN_API_KEY
+) -> SyncError:
     """Name an answer that is not a page, by what the caller should do."""
-    failure = _failure(response, describe(response, redact=redact))
+    failure = _failure(response, describe(response, redact=redact), refusal)
     failure.request_id = request_id_of(response.headers, redact=redact)
     return failure
 
 
-def _failure(response: httpx.Response, said: str) -> SyncError:
+def _failure(response: httpx.Response, said: str, refusal: Refusal) -> SyncError:
     status = response.status_code
     if status in {401, 403}:
-        return SourceUnavailableError(
-            f"the server refuses the API key: {said}; check the variable that"
-            " api_key_env names"
-        )
+        return SourceUnavailableError(refusal.told(status, said))
     if status == httpx.codes.NOT_FOUND:
         return ThreadMissingError(f"the server does not know this thread: {said}")
     if status == httpx.codes.TOO_MANY_REQUESTS and _code(response) in BILLING_CODES:

@@ -1,7 +1,14 @@
 """The pipeline: sync = all threads, pass = one thread; workers, batching, outcomes."""
 
 from etl.sync.checking import check_threads
-from etl.sync.ports import Reader, Source, Store, SyncedSource, Watcher
+from etl.sync.ports import (
+    Reader,
+    Source,
+    Store,
+    SyncedSource,
+    ThreadLister,
+    Watcher,
+)
 from etl.sync.reading import read_thread, read_untrusted_thread
 from etl.sync.replaying import replay_rejects
 from etl.sync.sync import sync
@@ -12,6 +19,7 @@ __all__ = [
     "Source",
     "Store",
     "SyncedSource",
+    "ThreadLister",
     "Watcher",
     "check_threads",
     "read_thread",

@@ -37,6 +37,18 @@ class Source(Protocol):
         ...
 
 
+class ThreadLister(Protocol):
+    """A server's own list of its threads."""
+
+    def thread_pages(self) -> Iterator[tuple[ThreadId, ...]]:
+        """Page through all threads, newest first; whoever knows the rest may stop.
+
+        A page may be empty, and another one follow. Raises the SyncError that says
+        what to do.
+        """
+        ...
+
+
 class Store(Protocol):
     """Where batches go."""
 

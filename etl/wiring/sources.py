@@ -13,12 +13,14 @@ from etl.config import Settings, SourceConfig
 from etl.domain.errors import ConfigError, StoppedError
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
-from etl.extract.client import ApiKey, Client
-from etl.extract.openai import HEADERS, OpenAISource
+from etl.extract.client import Client
+from etl.extract.openai import OpenAISource
 from etl.extract.retry import RetryPolicy
+from etl.extract.thread_list import ThreadList
 from etl.extract.transports import ThreadTransports
 from etl.extract.untrusted import UntrustedSource
-from etl.sync import Reader, Source, read_thread, read_untrusted_thread
+from etl.sync import Reader, Source, ThreadLister, read_thread, read_untrusted_thread
+from etl.wiring.kinds import headers_of, key_of, query_of
 from etl.wiring.privacy import kept_private, privacy_of
 
 
@@ -31,33 +33,67 @@ def http_source(
     stop: threading.Event,
 ) -> Iterator[tuple[Source, Reader]]:
     """One source's client and the way to read it; its connections are closed in the end."""
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise StoppedError("the sync was asked to stop")
-
-    key, privacy = settings.api_key(source), privacy_of(settings, source)
-    trusted_by, proxy = trust(source.address), proxy_for(source.address)
-    with ThreadTransports(
-        lambda: httpx.HTTPTransport(verify=trusted_by, proxy=proxy)
-    ) as transports:
-        client = Client(
-            transports,
-            source.address,
-            HEADERS,
-            api_key=ApiKey(key) if key else None,
-            budget=Budget(source.requests_per_minute, sleep=sleep),
-            policy=RetryPolicy(),
-            now=now,
-            sleep=sleep,
-            name=source.name,
-        )
+    privacy = privacy_of(settings, source)
+    with _client(settings, source, now=now, stop=stop) as client:
         trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
         if source.trusted:
             yield kept_private(trusted, privacy), read_thread
         else:
             untrusted = UntrustedSource(trusted)
             yield kept_private(untrusted, privacy), read_untrusted_thread
+
+
+@contextmanager
+def listing(
+    settings: Settings,
+    source: SourceConfig,
+    *,
+    now: Callable[[], Instant],
+    stop: threading.Event,
+) -> Iterator[ThreadLister]:
+    """The list of threads that a source's server keeps; its connections are closed.
+
+    Raises ConfigError where servers of its kind keep none.
+    """
+    if source.kind != "foundry":
+        raise ConfigError(
+            f"Source {source.name!r} is of kind {source.kind!r}, whose servers do not list"
+            " their threads; name them with `runtide track`."
+        )
+    with _client(settings, source, now=now, stop=stop) as client:
+        yield ThreadList(client)
+
+
+@contextmanager
+def _client(
+    settings: Settings,
+    source: SourceConfig,
+    *,
+    now: Callable[[], Instant],
+    stop: threading.Event,
+) -> Iterator[Client]:
+    """The client of one source, as patient as a sync is."""
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError("the sync was asked to stop")
+
+    trusted_by, proxy = trust(source.address), proxy_for(source.address)
+    with ThreadTransports(
+        lambda: httpx.HTTPTransport(verify=trusted_by, proxy=proxy)
+    ) as transports:
+        yield Client(
+            transports,
+            source.address,
+            headers_of(source),
+            api_key=key_of(settings, source),
+            budget=Budget(source.requests_per_minute, sleep=sleep),
+            policy=RetryPolicy(),
+            now=now,
+            sleep=sleep,
+            name=source.name,
+            query=query_of(source),
+        )
 
 
 def trust(base_url: str) -> ssl.SSLContext:

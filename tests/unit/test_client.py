@@ -19,8 +19,9 @@ from etl.domain.errors import (
 )
 from etl.domain.run import Instant, RunId, ThreadId
 from etl.extract.budget import Budget
-from etl.extract.client import ApiKey, Client
+from etl.extract.client import Client
 from etl.extract.failures import BILLING_CODES, LONGEST_MESSAGE
+from etl.extract.keys import ApiKey
 from etl.extract.openai import HEADERS, OpenAISource
 from etl.extract.retry import RetryPolicy
 from tests.unit.builders import DATA, a_payload, an_answer

@@ -14,10 +14,12 @@ from etl.config import SourceConfig
 from etl.domain.errors import SyncError
 from etl.domain.run import Instant, ThreadId
 from etl.extract.budget import Budget
-from etl.extract.client import ApiKey, Client
-from etl.extract.openai import HEADERS, OpenAISource
+from etl.extract.client import Client
+from etl.extract.keys import Key
+from etl.extract.openai import OpenAISource
 from etl.extract.paging import MOST_PAGES
 from etl.extract.retry import RetryPolicy
+from etl.wiring.kinds import headers_of, query_of
 from etl.wiring.sources import proxy_for, trust
 
 SECONDS = 5.0
@@ -66,7 +68,7 @@ class Contact:
         return False
 
 
-def contact(source: SourceConfig, key: str | None, tracked: ThreadId | None) -> Contact:
+def contact(source: SourceConfig, key: Key | None, tracked: ThreadId | None) -> Contact:
     """List one run of a tracked thread, or ask for a thread that nobody has."""
     made = Contact(tracked or NOBODY, is_tracked=tracked is not None)
     proxy = proxy_for(source.address)
@@ -75,12 +77,13 @@ def contact(source: SourceConfig, key: str | None, tracked: ThreadId | None) -> 
         client = Client(
             witness,
             source.address,
-            HEADERS,
-            api_key=ApiKey(key) if key else None,
+            headers_of(source),
+            api_key=key,
             budget=Budget(OWN_PACE),
             policy=RetryPolicy(attempts=1, first_attempts=1),
             now=lambda: Instant(time.time_ns() // 1000),
             sleep=time.sleep,
+            query=query_of(source),
         )
         asked = OpenAISource(client, page_size=1)
         walk = asked.walk(made.thread_id, None, doubted_from=MOST_PAGES)

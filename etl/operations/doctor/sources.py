@@ -8,6 +8,7 @@ import httpx
 
 from etl.config import Settings, SourceConfig
 from etl.domain.errors import ConfigError
+from etl.extract.keys import Key
 from etl.extract.retry import RateLimitedError
 from etl.load.trust import is_here
 from etl.operations.doctor.budgets import check_budget
@@ -17,6 +18,7 @@ from etl.operations.doctor.database import Seen
 from etl.operations.doctor.endpoints import STILL_ANSWERS, retirement
 from etl.operations.doctor.finding import Finding, Place, Verdict
 from etl.operations.doctor.reaching import check_way
+from etl.wiring.kinds import key_of
 
 LEAST_DAYS = 14
 UNREACHED = "needs a connection"
@@ -46,10 +48,10 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
         yield place.guarded("hash key", lambda: _hash_key(settings, place, source))
 
 
-def _key(settings: Settings, source: SourceConfig) -> tuple[str | None, ConfigError | None]:
+def _key(settings: Settings, source: SourceConfig) -> tuple[Key | None, ConfigError | None]:
     """The key, and what is wrong with the variable that should hold it."""
     try:
-        return settings.api_key(source), None
+        return key_of(settings, source), None
     except ConfigError as error:
         return None, error
 
