@@ -23,6 +23,7 @@ def check(path: Path, config: Config) -> None:
             raise ConfigError(f"{path}: two sources are named {name!r}; rename one.")
     for source in config.sources:
         _check_kind(path, source)
+        _check_entra(path, source)
         _check_address(path, source)
         _check_privacy(path, source)
         _check_models(path, source)
@@ -61,6 +62,40 @@ def _check_kind(path: Path, source: SourceConfig) -> None:
             raise ConfigError(
                 f"{path}: source {source.name!r} is of kind {source.kind!r} and has no use"
                 f" for {key}; leave it out."
+            )
+
+
+OF_A_SECRET = ("tenant_id", "client_id", "client_secret_env")
+USELESS = {
+    "default": ("client_secret_env",),
+    "client_secret": (),
+    "managed_identity": ("tenant_id", "client_secret_env"),
+}
+"""What each credential has no use for."""
+
+
+def _check_entra(path: Path, source: SourceConfig) -> None:
+    """Whether a credential has what it needs, and nothing else lets runtide in."""
+    entra = source.entra
+    if entra is None:
+        return
+    place = f"{path}: source {source.name!r}"
+    if source.api_key_env is not None:
+        raise ConfigError(
+            f"{place} names both api_key_env and entra; leave out entra where a ready"
+            " token is to be used, else api_key_env."
+        )
+    missing = [each for each in OF_A_SECRET if getattr(entra, each) is None]
+    if entra.credential == "client_secret" and missing:
+        raise ConfigError(
+            f"{place} asks Microsoft Entra with a client secret, and its entra has no"
+            f" {' and no '.join(missing)}; add what is missing."
+        )
+    for key in USELESS[entra.credential]:
+        if getattr(entra, key) is not None:
+            raise ConfigError(
+                f"{place} has the credential {entra.credential!r}, which has no use for"
+                f' {key}; leave it out, or set credential = "client_secret".'
             )
 
 

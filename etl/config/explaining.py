@@ -11,6 +11,7 @@ from etl.config.sections import (
     Config,
     Credential,
     DatabaseConfig,
+    EntraConfig,
     Event,
     Kind,
     MetricsConfig,
@@ -88,6 +89,7 @@ def _struct_at(place: str) -> type[msgspec.Struct]:
     sections: dict[str, type[msgspec.Struct]] = {
         "database": DatabaseConfig,
         "sources": SourceConfig,
+        "sources.entra": EntraConfig,
         "sources.privacy": PrivacyConfig,
         "sync": SyncConfig,
         "schedule": ScheduleConfig,
@@ -111,6 +113,9 @@ IN_WORDS = {
     ),
     r"str matching regex '^[A-Za-z_][A-Za-z0-9_]*\\Z'": (
         "the name of an environment variable, never the secret itself"
+    ),
+    r"str matching regex '^[A-Za-z0-9.-]{1,40}\\Z'": (
+        "letters, digits, dots and dashes such as v1 or 2025-05-01"
     ),
     r"str matching regex '^https?://[^\\s/@?\\0]+(/[^\\s@?\\0]*)?\\Z'": (
         "an address that begins with https:// or http://, without user or query"

@@ -95,6 +95,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         return key
 
+    def client_secret(self, source: SourceConfig) -> str | None:
+        """What an application shows to Entra; raises ConfigError where it is not set."""
+        name = source.entra.client_secret_env if source.entra else None
+        if name is None:
+            return None
+        secret = self.environment.get(name, "").strip()
+        if not secret:
+            raise ConfigError(
+                f"The environment variable {name}, which holds the client secret of source"
+                f" {source.name!r}, is not set; set it to the secret's value, which Azure"
+                " shows only once."
+            )
+        return secret
+
     def hash_key(self, source: SourceConfig) -> bytes | None:
         """The key of the source's hashes; raises ConfigError where it is not set."""
         name = source.privacy.hash_key_env

@@ -19,6 +19,7 @@ from etl.load.holding import Hold, holding_free
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
 from etl.wiring.journal import journaled
+from etl.wiring.kinds import key_of
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.sources import clock_from, http_source
 from etl.wiring.stopping import OwnStop
@@ -105,7 +106,7 @@ def with_keys(settings: Settings, source: str | None) -> tuple[SourceConfig, ...
     """The chosen sources; raises ConfigError where a key is missing."""
     chosen = settings.asked_sources(source)
     for each in chosen:
-        settings.api_key(each)
+        key_of(settings, each)
         settings.hash_key(each)
     return chosen
 
