@@ -1,7 +1,7 @@
 """Rules for members, applied to the text of a payload, whatever that is."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any
@@ -10,8 +10,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from etl.transform.json_text import load
-from etl.transform.private_shapes import KNOWN
 from etl.transform.withheld import (
+    BY_THE_SETTINGS,
     NO_JSON,
     NO_OBJECT,
     TOO_DEEP,
@@ -45,17 +45,22 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Cleaner:
-    """Cleans payloads by a rule for each member; `unknown` is for those nobody knows.
+    """Cleans payloads by a rule for each member, found by its name.
 
-    A member without a rule passes as it came.
+    A member without a rule passes as it came. `because` begins the sentence that
+    stands for a text that cannot be cleaned.
     """
 
     def __init__(
-        self, rules: Mapping[str, Rule], unknown: Rule | None, *, key: bytes
+        self,
+        rule_of: Callable[[str], Rule | None],
+        *,
+        key: bytes,
+        because: bytes = BY_THE_SETTINGS,
     ) -> None:
-        self._rules = rules
-        self._unknown = unknown
+        self._rule = rule_of
         self._key = key
+        self._because = because
         self._cleaned_once = lru_cache(MOST_REMEMBERED)(_apply)
 
     def clean(self, text: bytes) -> bytes:
@@ -101,11 +106,10 @@ class Cleaner:
         except ValueError:  # a number of more than 4,300 digits
             return self._withheld(text, UNREADABLE)
 
-    def _rule(self, name: str) -> Rule | None:
-        return self._rules.get(name) if name in KNOWN else self._unknown
-
     def _withheld(self, text: bytes, why: str) -> bytes:
-        return text if is_withheld(text) else withheld(text, why, key=self._key)
+        if is_withheld(text):
+            return text
+        return withheld(text, why, key=self._key, because=self._because)
 
 
 def _apply(rule: Rule, text: bytes) -> Raw | UnsetType:

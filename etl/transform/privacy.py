@@ -8,8 +8,9 @@ from typing import Any
 from msgspec import UNSET
 
 from etl.transform.cleaning import Cleaner, Rule
-from etl.transform.private_shapes import ACTION, CONTAINERS, ERROR, RESOURCES
+from etl.transform.private_shapes import ACTION, CONTAINERS, ERROR, KNOWN, RESOURCES
 from etl.transform.private_tools import cleaned_tools
+from etl.transform.secrets import without_secrets
 from etl.transform.treatments import Treat, Treatment, strictest, treating, trimmed
 
 Json = Any
@@ -20,7 +21,8 @@ Json = Any
 class Privacy:
     """What is done to the payloads of one source; `key` is the key of the hashes.
 
-    `metadata` is for every key that `metadata_keys` does not name.
+    `metadata` is for every key that `metadata_keys` does not name. Credentials of tools
+    are never kept (`secrets`).
     """
 
     instructions: Treatment = Treatment.KEEP
@@ -38,7 +40,7 @@ class Privacy:
 
     @cached_property
     def keeps_all(self) -> bool:
-        """Whether no part of any payload is touched."""
+        """Whether nothing is touched but secrets."""
         return strictest(self._treatments) is Treatment.KEEP
 
     def clean(self, text: bytes) -> bytes:
@@ -47,6 +49,7 @@ class Privacy:
         Never fails: in the place of a text that cannot be cleaned stands a sentence
         that tells its size and digest.
         """
+        text = without_secrets(text)
         return text if self.keeps_all else self._cleaner.clean(text)
 
     @property
@@ -66,9 +69,13 @@ class Privacy:
 
     @cached_property
     def _cleaner(self) -> Cleaner:
-        unknown = self._treat(self.unknown_fields)
-        keeps = self.unknown_fields is Treatment.KEEP
-        return Cleaner(self._rules(), None if keeps else unknown, key=self.key)
+        rules, keeps = self._rules(), self.unknown_fields is Treatment.KEEP
+        unknown = None if keeps else self._treat(self.unknown_fields)
+
+        def rule_of(name: str) -> Rule | None:
+            return rules.get(name) if name in KNOWN else unknown
+
+        return Cleaner(rule_of, key=self.key)
 
     def _treat(self, treatment: Treatment) -> Treat:
         return treating(treatment, self.key)

@@ -11,20 +11,27 @@ NO_OBJECT = "of JSON that are no object"
 TOO_DEEP = "of JSON, nested too deep"
 UNREADABLE = "of JSON with a number too long to be read"
 
-_TEXT = b"withheld by the privacy settings: "
+BY_THE_SETTINGS = b"withheld by the privacy settings: "
+FOR_A_SECRET = b"withheld because it may hold a secret: "
 _is_withheld = re.compile(
-    rb'("?)' + _TEXT + rb"[0-9]+ bytes [A-Za-z ,]+, (?:hmac-)?sha256:[0-9a-f]{64}\1"
+    rb'("?)(?:'
+    + BY_THE_SETTINGS
+    + b"|"
+    + FOR_A_SECRET
+    + rb")[0-9]+ bytes [A-Za-z ,]+, (?:hmac-)?sha256:[0-9a-f]{64}\1"
 ).fullmatch
 
 
-def withheld(text: bytes, why: str, *, key: bytes) -> bytes:
+def withheld(
+    text: bytes, why: str, *, key: bytes, because: bytes = BY_THE_SETTINGS
+) -> bytes:
     """Tell a text's size and digest, keyed where there is a key.
 
     The digest keeps distinct texts distinct. What was JSON becomes a JSON text, so
     that the quarantine's reason does not say otherwise.
     """
     name = MARK + hmac.digest(key, text, "sha256").hex() if key else _plain(text)
-    sentence = _TEXT + f"{len(text)} bytes {why}, {name}".encode()
+    sentence = because + f"{len(text)} bytes {why}, {name}".encode()
     return sentence if why == NO_JSON else b'"' + sentence + b'"'
 
 

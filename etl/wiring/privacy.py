@@ -6,10 +6,12 @@ from sqlalchemy.engine import Connection, Engine
 
 from etl.config import Settings, SourceConfig
 from etl.domain.batch import SourceId
+from etl.domain.page import Payload
 from etl.load.rewriting import rewrite_reject, stored_rejects
 from etl.sync import Source
 from etl.sync.private import PrivateSource
 from etl.transform.privacy import Privacy
+from etl.transform.secrets import may_hold_secret
 from etl.transform.treatments import Treatment
 
 
@@ -29,8 +31,13 @@ def privacy_of(settings: Settings, source: SourceConfig) -> Privacy:
 
 
 def kept_private(source: Source, privacy: Privacy) -> Source:
-    """A source under privacy; the source itself where nothing is touched."""
-    return source if privacy.keeps_all else PrivateSource(source, privacy.clean)
+    """A source under privacy; where all is kept, only what may hold secrets is cleaned."""
+    concerns = may_hold_secret if privacy.keeps_all else _everything
+    return PrivateSource(source, privacy.clean, concerns)
+
+
+def _everything(_: Payload) -> bool:
+    return True
 
 
 def clean_quarantine(
@@ -42,8 +49,6 @@ def clean_quarantine(
     """Rewrite the rejects that would not be let through today; answer how many."""
     rewritten = 0
     for source_id, privacy in zip(ids, privacies, strict=True):
-        if privacy.keeps_all:
-            continue
         for reject in stored_rejects(engine, source_id):
             cleaned = privacy.clean(reject.payload.encode()).decode()
             if cleaned != reject.payload:

@@ -77,8 +77,8 @@ def refusal(directory: Path, source: str = "", entra: str | None = None) -> str:
             "",
             'credential = "password"',
             (
-                "sources[0].entra.credential is 'password', expected default or client_secret"
-                " or managed_identity."
+                "sources[0].entra.credential is 'password', expected default or"
+                " client_secret or managed_identity."
             ),
         ),
         (
@@ -93,16 +93,16 @@ def refusal(directory: Path, source: str = "", entra: str | None = None) -> str:
             "",
             f'client_secret_env = "{SECRET}"',
             (
-                "sources[0].entra.client_secret_env is not shown, it may be a secret, expected"
-                " the name of an environment variable, never the secret itself."
+                "sources[0].entra.client_secret_env is not shown, it may be a secret,"
+                " expected the name of an environment variable, never the secret itself."
             ),
         ),
         (
             'api_version = "v1&x=y"',
             None,
             (
-                "sources[0].api_version is 'v1&x=y', expected letters, digits, dots and dashes"
-                " such as v1 or 2025-05-01."
+                "sources[0].api_version is 'v1&x=y', expected letters, digits, dots and"
+                " dashes such as v1 or 2025-05-01."
             ),
         ),
     ],
