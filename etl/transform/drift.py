@@ -1,4 +1,4 @@
-"""What a run shows that the published schema does not know."""
+"""What a run shows that no published schema knows: neither OpenAI's nor Foundry's."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -10,6 +10,24 @@ from etl.domain.drift import Drift, DriftKind
 from etl.domain.run import Run, Tool, ToolSet
 from etl.transform.fields import RUN_FIELDS, TOOL_FIELDS
 from etl.transform.json_text import load
+
+KNOWN_TOOL_TYPES = {
+    "code_interpreter",
+    "file_search",
+    "function",
+    # Foundry's
+    "azure_ai_search",
+    "azure_function",
+    "bing_custom_search",
+    "bing_grounding",
+    "browser_automation",
+    "connected_agent",
+    "deep_research",
+    "fabric_dataagent",
+    "mcp",
+    "openapi",
+    "sharepoint_grounding",
+}
 
 KNOWN_VALUES = {
     "status": {
@@ -26,32 +44,36 @@ KNOWN_VALUES = {
     "truncation_type": {"auto", "last_messages"},
     "incomplete_reason": {"max_completion_tokens", "max_prompt_tokens"},
     "last_error_code": {"server_error", "rate_limit_exceeded", "invalid_prompt"},
-    "required_action_type": {"submit_tool_outputs"},
+    "required_action_type": {"submit_tool_outputs", "submit_tool_approval"},
     "response_format_type": {"auto", "text", "json_object", "json_schema"},
-    "tool_choice_type": {
-        "none",
-        "auto",
-        "required",
-        "function",
-        "code_interpreter",
-        "file_search",
-    },
+    "tool_choice_type": {"none", "auto", "required", *KNOWN_TOOL_TYPES},
     "reasoning_effort": {"none", "minimal", "low", "medium", "high"},
 }
-"""Columns with a closed list of values in the official schema (openai-openapi)."""
-
-KNOWN_TOOL_TYPES = {"code_interpreter", "file_search", "function"}
+"""Columns with a closed list of values in OpenAI's schema (openai-openapi), and what
+Foundry's description adds (Azure/azure-rest-api-specs, specification/ai/Azure.AI.Agents).
+That one closes no list: an error's code is any text there."""
 
 PATHS = {field.column: ".".join(field.path) for field in RUN_FIELDS if not field.derived}
 PATHS["required_action_type"] = "required_action.type"
 KNOWN_TOOL_PATHS = {f"tools[].{'.'.join(field.path)}" for field in TOOL_FIELDS}
 KNOWN_PATHS = {*PATHS.values(), "id", "object", "thread_id", "instructions", "tools"}
 KNOWN_PATHS |= KNOWN_TOOL_PATHS
+OF_FOUNDRY = {
+    *(f"tools[].{each}" for each in KNOWN_TOOL_TYPES - {"file_search", "function"}),
+    "tools[].allowed_tools",
+    "tools[].server_label",
+    "tools[].server_url",
+    "tool_resources.azure_ai_search",
+    "tool_resources.code_interpreter.data_sources",
+    "tool_resources.file_search.vector_stores",
+    "tool_resources.mcp",
+}
 WITHOUT_COLUMN = {
     "file_ids",
     "tools[].file_search.max_num_results",
     "tools[].file_search.ranking_options.ranker",
     "tools[].file_search.ranking_options.score_threshold",
+    *OF_FOUNDRY,
 }
 """Known, and kept in `extra` or in a tool's settings; `file_ids` is v1's."""
 

@@ -108,8 +108,8 @@ UNKNOWN_FIELDS: dict[str, Case] = {
         "array",
     ),
     "tool resources": (
-        {"tool_resources": {"mcp": [{"headers": {}}]}},
-        "tool_resources.mcp",
+        {"tool_resources": {"crm": [{"index": {}}]}},
+        "tool_resources.crm",
         "array",
     ),
     "code interpreter resources": (
@@ -179,20 +179,20 @@ UNKNOWN_VALUES: dict[str, Case] = {
         "invalid_image_url",
     ),
     "required action": (
-        {"required_action": {"type": "submit_tool_approval"}},
+        {"required_action": {"type": "submit_signature"}},
         "required_action.type",
-        "submit_tool_approval",
+        "submit_signature",
     ),
     "response format": (
         {"response_format": {"type": "grammar"}},
         "response_format",
         "grammar",
     ),
-    "tool choice": ({"tool_choice": {"type": "mcp"}}, "tool_choice", "mcp"),
+    "tool choice": ({"tool_choice": {"type": "crm"}}, "tool_choice", "crm"),
     "tool": (
-        {"tools": [{"type": "bing_grounding", "bing_grounding": {"connections": []}}]},
+        {"tools": [{"type": "crm", "crm": {"connections": []}}]},
         "tools[].type",
-        "bing_grounding",
+        "crm",
     ),
     "reasoning effort": (
         {"reasoning_effort": "extreme"},
