@@ -157,7 +157,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause
-        cause = cause.__cause__ or cause.__context__
+        inner = getattr(cause, "inner_exception", None)  # azure-core's own way
+        cause = inner or cause.__cause__ or cause.__context__
 
 
 def _unreached(error: BaseException) -> str | None:
