@@ -81,6 +81,11 @@ class EntraKey:
             text = text.replace(secret, "[access token]")
         return text
 
+    @property
+    def has_token(self) -> bool:
+        """Whether Entra ever gave one."""
+        return self._token is not None
+
     def ends_at(self) -> float:
         """When the token ends, in Unix seconds; raises SourceUnavailableError."""
         self.header()

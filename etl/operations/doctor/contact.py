@@ -3,7 +3,7 @@
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from etl.extract.keys import Key
 from etl.extract.openai import OpenAISource
 from etl.extract.paging import MOST_PAGES
 from etl.extract.retry import RetryPolicy
+from etl.extract.thread_list import ThreadList
 from etl.wiring.kinds import headers_of, query_of
 from etl.wiring.sources import proxy_for, trust
 
@@ -33,10 +34,14 @@ NOBODY = ThreadId("thread_000000000000000000000000")
 
 @dataclass(slots=True)
 class Contact:
-    """How a request went; `status` is None where no answer came."""
+    """How a request went; `status` is None where no answer came.
+
+    It lists a thread's runs, or a project's threads.
+    """
 
     thread_id: ThreadId
     is_tracked: bool
+    lists_runs: bool = True
     asked_at: float = 0.0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -70,7 +75,8 @@ class Contact:
 
 def contact(source: SourceConfig, key: Key | None, tracked: ThreadId | None) -> Contact:
     """List one run of a tracked thread, or ask for a thread that nobody has."""
-    made = Contact(tracked or NOBODY, is_tracked=tracked is not None)
+    lists_runs = source.kind != "foundry" or tracked is not None
+    made = Contact(tracked or NOBODY, is_tracked=tracked is not None, lists_runs=lists_runs)
     proxy = proxy_for(source.address)
     inner = httpx.HTTPTransport(verify=trust(source.address), proxy=proxy)
     with _Witness(inner, made) as witness:
@@ -85,13 +91,18 @@ def contact(source: SourceConfig, key: Key | None, tracked: ThreadId | None) -> 
             sleep=time.sleep,
             query=query_of(source),
         )
-        asked = OpenAISource(client, page_size=1)
-        walk = asked.walk(made.thread_id, None, doubted_from=MOST_PAGES)
         try:
-            next(walk.pages())
+            next(_listing(client, made))
         except SyncError as error:
             made.error = error
     return made
+
+
+def _listing(client: Client, made: Contact) -> Iterator[object]:
+    if not made.lists_runs:
+        return ThreadList(client).thread_pages()
+    asked = OpenAISource(client, page_size=1)
+    return asked.walk(made.thread_id, None, doubted_from=MOST_PAGES).pages()
 
 
 class _Witness(httpx.BaseTransport):

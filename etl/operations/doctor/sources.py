@@ -17,12 +17,17 @@ from etl.operations.doctor.contact import Contact, contact
 from etl.operations.doctor.database import Seen
 from etl.operations.doctor.endpoints import STILL_ANSWERS, retirement
 from etl.operations.doctor.finding import Finding, Place, Verdict
+from etl.operations.doctor.foundries import CHECK as TOKEN
+from etl.operations.doctor.foundries import check_foundry, check_token, lacks_token
 from etl.operations.doctor.reaching import check_way
 from etl.wiring.kinds import key_of
 
 LEAST_DAYS = 14
 UNREACHED = "needs a connection"
 UNANSWERED = "needs an answer"
+Shown = tuple[Key | None, ConfigError | None]
+"""The key, and what is wrong with the settings that should tell it."""
+
 REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
@@ -30,6 +35,8 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
     """Check a source with one connection and one request."""
     place = Place(f"source {source.name}")
     tracked = seen.tracked.get(source.name)
+    if source.kind == "foundry":
+        yield from check_foundry(place, source)
     way = list(check_way(place, source.address))
     yield from way
     made: Contact | None = None
@@ -40,7 +47,7 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
         except Exception as error:  # no check may raise
             yield place.of_error("request", error)
         else:
-            yield from _answered(place, source, made, complaint, seen)
+            yield from _answered(place, source, made, (key, complaint), seen)
     if made is None:
         yield from _unanswered(place, source)
     yield place.guarded("budget", lambda: check_budget(place, source, made, tracked))
@@ -48,7 +55,7 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
         yield place.guarded("hash key", lambda: _hash_key(settings, place, source))
 
 
-def _key(settings: Settings, source: SourceConfig) -> tuple[Key | None, ConfigError | None]:
+def _key(settings: Settings, source: SourceConfig) -> Shown:
     """The key, and what is wrong with the variable that should hold it."""
     try:
         return key_of(settings, source), None
@@ -58,7 +65,7 @@ def _key(settings: Settings, source: SourceConfig) -> tuple[Key | None, ConfigEr
 
 def _unanswered(place: Place, source: SourceConfig) -> Iterator[Finding]:
     yield place.left_out("certificate", UNREACHED)
-    yield place.left_out("API key", UNREACHED)
+    yield place.left_out(TOKEN if source.kind == "foundry" else "API key", UNREACHED)
     gone = retirement(httpx.URL(source.address).host, None, "")
     if gone:
         yield place.failed("list call", gone, STILL_ANSWERS)
@@ -72,12 +79,18 @@ def _answered(
     place: Place,
     source: SourceConfig,
     made: Contact,
-    complaint: ConfigError | None,
+    shown: Shown,
     seen: Seen,
 ) -> Iterator[Finding]:
     yield place.guarded("certificate", lambda: _certificate(place, source, made))
-    yield place.guarded("API key", lambda: _api_key(place, source, made, complaint))
-    yield place.guarded("list call", lambda: _list_call(place, source, made))
+    if source.kind == "foundry":
+        yield place.guarded(TOKEN, lambda: check_token(place, source, made, *shown))
+    else:
+        yield place.guarded("API key", lambda: _api_key(place, source, made, shown[1]))
+    if lacks_token(shown[0]):
+        yield place.left_out("list call", "needs an access token")
+    else:
+        yield place.guarded("list call", lambda: _list_call(place, source, made))
     for whose, ahead in (("this machine", 0.0), ("the database", seen.seconds_ahead)):
         yield check_clock(place, made, seconds_ahead=ahead, whose=whose)
 
@@ -142,7 +155,8 @@ def _list_call(place: Place, source: SourceConfig, made: Contact) -> Finding:
     if made.is_distrusted or made.status in REFUSED:
         return place.left_out(check, "needs a certificate and a key that are taken")
     if made.error is None:
-        return place.ok(check, f"thread {made.thread_id} is listed")
+        what = f"thread {made.thread_id} is" if made.lists_runs else "the threads are"
+        return place.ok(check, f"{what} listed")
     if made.status == HTTPStatus.NOT_FOUND:
         return _not_found(place, made)
     if isinstance(made.error, RateLimitedError):
@@ -152,6 +166,8 @@ def _list_call(place: Place, source: SourceConfig, made: Contact) -> Finding:
 
 def _not_found(place: Place, made: Contact) -> Finding:
     check = "list call"
+    if not made.lists_runs:
+        return place.failed(check, made.said)
     if not made.is_enveloped:
         told = "HTTP 404, and not in the words of the API"
         advice = "check the path of base_url, which often ends in /v1"
