@@ -10,7 +10,7 @@ from etl.extract.failures import Refusal
 HEADERS = {"Accept": "application/json"}
 """There is no OpenAI-Beta here: the version stands in the query."""
 
-ROLE = "give the identity the role Azure AI User on the project"
+ROLE = "give the identity the role Foundry User on the project"
 
 OF_A_READY_TOKEN = Refusal(
     what="the access token",

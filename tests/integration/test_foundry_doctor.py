@@ -97,7 +97,7 @@ def test_a_missing_role_is_named(foundry: Foundry) -> None:
     assert said(foundry)["access token"] == (
         "failed: the server refuses the access token of Microsoft Entra: HTTP 403 The"
         " principal lacks agents/read. (request id req_of_test); give the identity the role"
-        " Azure AI User on the project"
+        " Foundry User on the project"
     )
 
 

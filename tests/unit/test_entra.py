@@ -221,7 +221,7 @@ def test_a_403_is_not_asked_again_and_names_the_role(entra: Entra) -> None:
 
     assert str(caught.value) == (
         "the server refuses the access token of Microsoft Entra: HTTP 403 lacks the data"
-        " action agents/read; give the identity the role Azure AI User on the project"
+        " action agents/read; give the identity the role Foundry User on the project"
     )
     assert len(server.requests) == 1
 
