@@ -21,7 +21,7 @@ Json = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict."""
 
 SECRETIVE = ("headers", "authorization")
-"""How the names of members end that hold credentials."""
+"""How the names of members end that hold credentials, with a capital or without."""
 
 TOOLS = {"tools", "tool_resources", "required_action"}
 """The known members in which tools are described."""
@@ -36,7 +36,7 @@ AUTH: Shape = {
 }
 """What is published of an OpenAPI tool's `auth`; what else stands there may be a key."""
 
-WORDS = (b"eaders", b"EADERS", b"uthorization", b"UTHORIZATION", b'"auth"')
+WORDS = HEADERS, AUTHORIZATION, AUTH_MEMBER = (b"eaders", b"uthorization", b'"auth"')
 """One of them stands in every text that names such a member, unless letters are escaped."""
 
 _find_escaped_letter = re.compile(
@@ -82,7 +82,9 @@ def without_secrets(text: bytes) -> bytes:
 
 
 def _is_suspicious(text: bytes) -> bool:
-    return any(word in text for word in WORDS) or _find_escaped_letter(text) is not None
+    if HEADERS in text or AUTHORIZATION in text or AUTH_MEMBER in text:
+        return True
+    return b"\\u00" in text and _find_escaped_letter(text) is not None
 
 
 def _tells_as_much(text: bytes, cleaned: bytes) -> bool:

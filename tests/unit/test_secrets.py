@@ -50,7 +50,7 @@ def test_the_headers_of_mcp_servers_are_taken_out_and_their_neighbours_stay() ->
         ({"type": "mcp", "headers": HEADERS}, {"type": "mcp"}),
         ({"type": "mcp", "authorization": SECRET}, {"type": "mcp"}),
         ({"type": "mcp", "mcp": {"headers": HEADERS}}, {"type": "mcp", "mcp": {}}),
-        ({"type": "mcp", "Headers": HEADERS, "HTTP_HEADERS": SECRET}, {"type": "mcp"}),
+        ({"type": "mcp", "Headers": HEADERS, "httpHeaders": SECRET}, {"type": "mcp"}),
         (
             {"type": "openapi", "openapi": {"auth": {"type": "key", "value": SECRET}}},
             {"type": "openapi", "openapi": {"auth": {"type": "key"}}},
