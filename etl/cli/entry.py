@@ -16,6 +16,7 @@ from etl.cli import (
     demo,
     doctor,
     forgetting,
+    importing,
     prices,
     report,
     scheduling,
@@ -59,6 +60,7 @@ setup.add_to(app)
 db.add_to(app)
 threads.add_to(app)
 syncing.add_to(app)
+importing.add_to(app)
 scheduling.add_to(app)
 upkeep.add_to(app)
 verifying.add_to(app)

@@ -119,7 +119,7 @@ def watcher_for(settings: "Settings", source: str | None, *, is_silent: bool) ->
     """A progress bar at a terminal, plain lines in a pipe, or nothing."""
     if is_silent:
         return silence
-    budget = sum(each.requests_per_minute for each in settings.sources(source))
+    budget = sum(each.requests_per_minute for each in settings.asked_sources(source))
     if sys.stdout.isatty() and not logs.fill_the_terminal():
         return partial(bar, requests_per_minute=budget)
     return lines

@@ -7,6 +7,7 @@ SyncError                    catch only at an entry point
 ├── CursorLostError          the server does not know this cursor; begin at the start
 ├── RefusedError             the server will not answer this request; end this pass
 ├── ContractError            the server broke its own rules; end this pass
+├── FileError                this file holds nothing that can be used; go on with the next
 ├── StoppedError             somebody asked to stop; end quietly
 ├── SourceUnavailableError   end this source
 ├── HeldError                another sync works on this; ask again later
@@ -49,6 +50,10 @@ class RefusedError(SyncError):
 
 class ContractError(SyncError):
     """The server broke its own rules; this pass cannot go on."""
+
+
+class FileError(SyncError):
+    """A file of run history cannot be used; the message goes on from its name."""
 
 
 class StoppedError(SyncError):

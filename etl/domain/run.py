@@ -120,6 +120,7 @@ class RejectReason(Enum):
     NOT_AN_OBJECT = "the payload is not a JSON object"
     TOO_DEEP = "the payload is nested too deep"
     NO_ID = "the payload has no usable id"
+    NO_THREAD = "the payload names no thread"
     NO_CREATED_AT = "created_at is missing or is no instant"
     NO_STATUS = "status is missing or is no text"
     UNSTORABLE_TEXT = "the payload holds text that Postgres cannot store"

@@ -114,6 +114,11 @@ def id_of(value: object) -> str | None:
     return value or None
 
 
+def payload_of(text: bytes) -> Payload:
+    """One object by itself as a payload, whatever it holds."""
+    return _payload(text, _peek(text))
+
+
 def _payload(text: bytes, peek: Peek) -> Payload:
     run_id, thread_id, created_at = id_of(peek.id), id_of(peek.thread_id), peek.created_at
     if not isinstance(created_at, int | float) or not 0 < created_at < NO_INSTANT:

@@ -1,37 +1,22 @@
 """The store: one batch, one transaction; rows, rejects, bookmarks and counters."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import replace
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from etl.domain.batch import Batch, Committed, Increment, SourceId
+from etl.domain.batch import Batch, Committed, Increment
 from etl.domain.bookmark import Bookmark
 from etl.domain.quarantine import Replay, WaitingReject
-from etl.domain.run import Instant, Reject, RejectReason, Run, ThreadId
+from etl.domain.run import Instant
 from etl.load import bookmarks
-from etl.load.copying import copy_runs, create_staging
 from etl.load.database import translated
-from etl.load.dictionaries import Dictionaries
 from etl.load.drift import add_drift
 from etl.load.ledger import count_up
-from etl.load.partitions import Partitions
 from etl.load.quarantine import add_rejects, mark_replayed, release_rejects
-from etl.load.statements import upsert_runs
-
-Key = tuple[SourceId, ThreadId]
-
-REFUSALS = (
-    psycopg.errors.DataError,
-    psycopg.errors.ProgramLimitExceeded,
-    psycopg.errors.StatementTooComplex,  # jsonb nested too deep
-    UnicodeEncodeError,
-)
-"""What the database or the driver says to a value that it cannot hold."""
+from etl.load.writing import REFUSALS, Key, Writer, is_refusal
 
 
 class Store:
@@ -40,12 +25,7 @@ class Store:
     def __init__(self, connection: Connection, *, sync_id: int, now: Instant) -> None:
         self._connection = connection
         self._sync_id = sync_id
-        self._now = now
-        self._partitions = Partitions()
-        self._dictionaries = Dictionaries()
-        self._upsert = upsert_runs()
-        with translated(connection.engine.url), connection.begin():
-            create_staging(connection)
+        self._writer = Writer(connection, sync_id=sync_id, now=now)
 
     def commit(self, batch: Batch) -> Committed:
         """Write a batch in one transaction, or raise DatabaseError and write nothing.
@@ -56,10 +36,8 @@ class Store:
         with translated(self._connection.engine.url):
             try:
                 return self._commit(batch)
-            except REFUSALS:
-                pass
-            except sa.exc.DBAPIError as error:
-                if not isinstance(error.orig, REFUSALS):
+            except (*REFUSALS, sa.exc.DBAPIError) as error:
+                if not is_refusal(error):
                     raise
             return self._commit_apart(batch)
 
@@ -72,7 +50,7 @@ class Store:
         reject = replay.reject
         increment = Increment(
             source_id=reject.source_id,
-            thread_id=reject.thread_id,
+            thread_id=reject.thread_id or replay.run.thread_id,
             read_before=None,
             read_at=reject.last_seen_at,
             runs=(replay.run,),
@@ -84,10 +62,9 @@ class Store:
             drift=replay.drift,
         )
         with translated(self._connection.engine.url):
-            if self._refusal(increment) is not None:
+            if self._writer.refusal(increment) is not None:
                 return None
-            created_at = replay.run.created_at
-            self._partitions.prepare(self._connection, [created_at], now=self._now)
+            self._writer.prepare([replay.run])
             with self._connection.begin():
                 return self._commit_replay(increment, reject)
 
@@ -98,8 +75,8 @@ class Store:
         key = increment.source_id, increment.thread_id
         bookmarks.lock(connection, [increment])  # first, as every sync does
         [run] = increment.runs
-        self._dictionaries.add(connection, [run])
-        written = self._write([increment])
+        self._writer.dictionaries.add(connection, [run])
+        written = self._writer.write([increment])
         created, updated = next(iter(written.values()), (0, 0))
         add_drift(connection, [increment])
         mark_replayed(connection, reject.reject_id)
@@ -117,13 +94,12 @@ class Store:
 
     def _commit(self, batch: Batch) -> Committed:
         connection = self._connection
-        created = [run.created_at for part in batch.increments for run in part.runs]
-        self._partitions.prepare(connection, created, now=self._now)
+        self._writer.prepare(run for part in batch.increments for run in part.runs)
         with connection.begin():
             current, overtaken = bookmarks.lock(connection, batch.increments)
             runs = [run for increment in current for run in increment.runs]
-            new_entries = self._dictionaries.add(connection, runs)
-            written = self._write(current)
+            new_entries = self._writer.dictionaries.add(connection, runs)
+            written = self._writer.write(current)
             release_rejects(connection)
             rejects = add_rejects(connection, current)
             add_drift(connection, current)
@@ -141,62 +117,16 @@ class Store:
                 overtaken=overtaken,
             )
             count_up(connection, self._sync_id, batch, committed)
-        self._dictionaries.remember(new_entries)
+        self._writer.dictionaries.remember(new_entries)
         return committed
-
-    def _write(self, increments: Sequence[Increment]) -> dict[Key, tuple[int, int]]:
-        """Upsert the runs; answer how many rows were created and updated by thread."""
-        if not copy_runs(self._connection, increments):
-            return {}
-        rows = self._connection.execute(self._upsert, {"sync_id": self._sync_id})
-        return {(row.source_id, row.thread_id): (row.created, row.updated) for row in rows}
 
     def _commit_apart(self, batch: Batch) -> Committed:
         """Commit one increment at a time, the refused runs as rejects."""
         parts = [
-            Batch(increments=[self._without_refused(increment)])
+            Batch(increments=[self._writer.without_refused(increment)])
             for increment in batch.increments
         ]
         return _sum(map(self._commit, [*parts, replace(batch, increments=())]))
-
-    def _without_refused(self, increment: Increment) -> Increment:
-        kept: list[Run] = []
-        rejects = list(increment.rejects)
-        for run in increment.runs:
-            refusal = self._refusal(replace(increment, runs=(run,), rejects=()))
-            if refusal is None:
-                kept.append(run)
-            else:
-                rejects.append(_refused(run, increment, refusal))
-        return replace(increment, runs=tuple(kept), rejects=tuple(rejects))
-
-    def _refusal(self, increment: Increment) -> str | None:
-        """Try to write, and undo it; answer what the database says against it."""
-        transaction = self._connection.begin()
-        try:
-            self._dictionaries.add(self._connection, increment.runs)
-            self._write([increment])
-        except REFUSALS as error:
-            return str(error).partition("\n")[0]
-        except sa.exc.DBAPIError as error:
-            if not isinstance(error.orig, REFUSALS):
-                raise
-            return str(error.orig).partition("\n")[0]
-        finally:
-            with suppress(sa.exc.InvalidRequestError):
-                transaction.rollback()
-        return None
-
-
-def _refused(run: Run, increment: Increment, refusal: str) -> Reject:
-    texts = {payload.run_id: payload.readable() for payload in increment.payloads}
-    return Reject(
-        increment.thread_id,
-        run.run_id,
-        texts.get(run.run_id, ""),
-        RejectReason.REFUSED,
-        refusal,
-    )
 
 
 def _sum(parts: Iterable[Committed]) -> Committed:

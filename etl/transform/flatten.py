@@ -30,7 +30,7 @@ class _UnusableError(Exception):
 
 
 def flatten(payload: Payload, *, thread_id: ThreadId) -> Run | Reject:
-    """Flatten one payload of a thread.
+    """Flatten one payload of a thread; an empty `thread_id` is none, as files have it.
 
     Every value ends in a column, in a dictionary or in `extra`; a value of an
     unexpected type does both where it can be read at all.
@@ -102,6 +102,8 @@ def _identity(source: dict[str, Any], thread_id: ThreadId, extra: Columns) -> Co
     if not run_id:
         raise _UnusableError(RejectReason.NO_ID)
     told_thread_id, _ = TEXT.read(source.get("thread_id"))
+    if not (told_thread_id or thread_id):
+        raise _UnusableError(RejectReason.NO_THREAD)
     identity = {"run_id": RunId(run_id), "thread_id": told_thread_id or thread_id}
     given_back = {
         "id": run_id,

@@ -1,0 +1,120 @@
+"""Files of run history, wherever they lie: found, opened, gone through."""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from etl.domain.errors import ConfigError, FileError
+from etl.domain.importing import Damage, Other
+from etl.domain.page import Payload
+from etl.domain.run import Instant
+from etl.extract.archive.packing import Unpacked
+from etl.extract.archive.scanning import ENDS, Scanner
+from etl.extract.archive.things import thing_of
+
+STANDARD_INPUT = "-"
+
+
+@dataclass(slots=True)
+class ArchiveFile:
+    """One file; `bytes_read` grows while it is gone through.
+
+    `path` is None for the standard input, which cannot be gone on with.
+    """
+
+    name: str
+    path: str | None
+    size: int
+    modified_at: Instant
+    bytes_read: int = 0
+
+    def things(self, *, after: int) -> Iterator[Payload | Other | Damage]:
+        """What the file holds, behind so many objects; damage is told as it is met.
+
+        Raises FileError where it cannot be opened, or is something else.
+        """
+        with _opened(self.path) as file:
+            unpacked = Unpacked(file)
+            scanner = Scanner(self._noting(unpacked, file))
+            last: Damage | None = None
+            for thing in _things(scanner, after):
+                last = thing if isinstance(thing, Damage) else None
+                yield thing
+            if unpacked.trouble and not (last and last.what == ENDS):
+                raise FileError(f"is damaged: {unpacked.trouble}")
+
+    def _noting(self, unpacked: Unpacked, file: BinaryIO) -> Iterator[bytes]:
+        for piece in unpacked.pieces():
+            if self.path is None:
+                self.bytes_read += len(piece)
+            else:
+                self.bytes_read = file.tell()
+            yield piece
+
+
+def _things(scanner: Scanner, after: int) -> Iterator[Payload | Other | Damage]:
+    elements = scanner.elements()
+    skipped = 0
+    while skipped < after:
+        element = next(elements, None)
+        if element is None:
+            return
+        if isinstance(element, Damage):
+            yield element  # as long as it is there it is told
+        else:
+            skipped += 1
+    for element in elements:
+        if isinstance(element, Damage):
+            yield element
+            continue
+        thing = thing_of(element)
+        yield Damage("is damaged", scanner.line, scanner.place) if thing is None else thing
+
+
+def files_of(paths: Sequence[str]) -> Iterator[ArchiveFile]:
+    """The files that are meant, those of folders in order, hidden ones left out."""
+    for path in paths:
+        if path == STANDARD_INPUT:
+            yield ArchiveFile("standard input", None, 0, Instant(0))
+        elif Path(path).is_dir():
+            yield from map(_file, _below(Path(path)))
+        else:
+            yield _file(Path(path))
+
+
+def check_paths(paths: Sequence[str]) -> None:
+    """Raise ConfigError where a path that was given does not exist."""
+    for path in paths:
+        if path != STANDARD_INPUT and not Path(path).exists():
+            raise ConfigError(f"There is no {path}; nothing was imported.")
+    if paths.count(STANDARD_INPUT) > 1:
+        raise ConfigError("Standard input can be read once; nothing was imported.")
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for above, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        yield from (Path(above, each) for each in sorted(names) if not each.startswith("."))
+
+
+def _file(path: Path) -> ArchiveFile:
+    try:
+        about = path.stat()
+    except OSError:
+        return ArchiveFile(str(path), str(path.absolute()), 0, Instant(0))
+    modified_at = Instant(about.st_mtime_ns // 1000)
+    return ArchiveFile(str(path), str(path.resolve()), about.st_size, modified_at)
+
+
+def _opened(path: str | None) -> BinaryIO:
+    if path is None:
+        return open(sys.stdin.fileno(), "rb", closefd=False)  # has no path
+    try:
+        if not Path(path).is_file():
+            raise FileError("is no ordinary file")
+        return Path(path).open("rb")
+    except OSError as error:
+        raise FileError(f"cannot be read: {error.strerror}") from error
