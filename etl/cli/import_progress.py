@@ -1,4 +1,4 @@
-"""How an import shows that it moves: a bar at a terminal, lines in a pipe, or not at all."""
+"""How an import shows that it moves: a bar, lines in a pipe, or not at all."""
 
 import time
 from collections.abc import Iterator

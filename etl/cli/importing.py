@@ -21,6 +21,13 @@ from etl.domain.run import SECOND, Instant
 if TYPE_CHECKING:
     from etl.wiring.importing import ImportWatch
 
+NOTHING_WRITTEN = "Nothing was written: this is what an import would do."
+KNOWN = " imported before and not changed since; --again reads them anew."
+RESUMED = " gone on with where the last import ended."
+LEFT = " left as they are, the tables are as new or newer."
+KEPT_OUT = " of forgotten threads kept out."
+QUARANTINED = " in quarantine (run_sync.rejects), with the reason."
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this family."""
@@ -140,40 +147,20 @@ def _show_figures(report: ImportReport) -> None:
 
 def _notes(report: ImportReport) -> list[str]:
     """What a person should know besides the figures."""
-    notes = []
-    if report.sync_id is None:
-        notes.append("Nothing was written: this is what an import would do.")
-    if report.files_known:
-        were = "was" if report.files_known == 1 else "were"
-        notes.append(
-            f"{counted(report.files_known, 'file')} {were} imported before and not changed"
-            " since; --again reads them anew."
-        )
-    if report.files_resumed:
-        notes.append(
-            f"{counted(report.files_resumed, 'file')} gone on with where the last import"
-            " ended."
-        )
-    if report.runs_left:
-        are = "is" if report.runs_left == 1 else "are"
-        notes.append(
-            f"{counted(report.runs_left, 'run')} {are} left as they are, the tables are as"
-            " new or newer."
-        )
-    if report.runs_kept_out:
-        notes.append(
-            f"{counted(report.runs_kept_out, 'run')} of forgotten threads stay out."
-        )
-    if report.threads_tracked:
-        notes.append(f"{counted(report.threads_tracked, 'new thread')} tracked.")
-    if report.others:
-        told = ", ".join(
-            f"{count:,} {printable(kind)}" for kind, count in report.others.most_common()
-        )
-        notes.append(f"Objects that are no runs: {told}.")
-    if report.rejects:
-        notes.append(
-            f"{counted(report.rejects, 'payload')} in quarantine (run_sync.rejects), with"
-            " the reason."
-        )
-    return notes
+    others = ", ".join(
+        f"{count:,} {printable(kind)}" for kind, count in report.others.most_common()
+    )
+    known, resumed = report.files_known, report.files_resumed
+    left, kept_out = report.runs_left, report.runs_kept_out
+    tracked, rejects = report.threads_tracked, report.rejects
+    told = (
+        (report.sync_id is None, NOTHING_WRITTEN),
+        (known, counted(known, "file") + KNOWN),
+        (resumed, counted(resumed, "file") + RESUMED),
+        (left, counted(left, "run") + LEFT),
+        (kept_out, counted(kept_out, "run") + KEPT_OUT),
+        (tracked, counted(tracked, "new thread") + " tracked."),
+        (others, f"Objects that are no runs: {others}."),
+        (rejects, counted(rejects, "payload") + QUARANTINED),
+    )
+    return [sentence for count, sentence in told if count]

@@ -30,6 +30,7 @@ def check(path: Path, config: Config) -> None:
     entries = config.schedule
     for place, entry in _placed(entries):
         _check_entry(path, place, entry, names)
+        _check_is_asked(path, place, entry, config)
     for number, alert in enumerate(config.alerts):
         _check_alert(path, f"alerts[{number}]", alert)
 
@@ -138,6 +139,15 @@ def _check_entry(path: Path, place: str, entry: ScheduleConfig, names: list[str]
         raise ConfigError(
             f"{path}: {place}.source is {entry.source!r}, but the sources are {known}."
         )
+
+
+def _check_is_asked(path: Path, place: str, entry: ScheduleConfig, config: Config) -> None:
+    for source in config.sources:
+        if source.name == entry.source and not source.is_asked:
+            raise ConfigError(
+                f"{path}: {place}.source is {entry.source!r}, an archive, which has no"
+                " server to ask; leave it out."
+            )
 
 
 def _check_zone(path: Path, place: str, name: str) -> None:

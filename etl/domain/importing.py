@@ -22,7 +22,7 @@ class Other(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What is wrong with a file, and where; `line` counts from 1, `place` (bytes) from 0."""
+    """What is wrong with a file; `line` counts from 1, `place`, in bytes, from 0."""
 
     what: str
     line: int

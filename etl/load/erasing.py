@@ -212,6 +212,12 @@ FORGET_TEXTS = (
         WHERE source_id = ANY(:source_ids) AND last_error ~ :naming
         """
     ),
+    _of_sources(
+        """
+        DELETE FROM run_sync.imports
+        WHERE source_id = ANY(:source_ids) AND path ~ :naming
+        """
+    ),
 )
 """The ledger is of all sources together; what else a sentence says of the thread, a
 run's id for one, goes with it."""

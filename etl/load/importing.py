@@ -1,22 +1,24 @@
-"""The store of an import: one batch, one transaction; rows, rejects and how far files are."""
+"""The store of an import: rows, rejects and how far files are, in one transaction."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import starmap
-from uuid import UUID
+from dataclasses import replace
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from etl.domain.batch import Batch, Committed, Increment, SourceId
-from etl.domain.bookmark import Bookmark
-from etl.domain.digest import digest
-from etl.domain.importing import FileProgress, ImportBatch, Imported, Reading
-from etl.domain.run import Instant, Reject, Run, ThreadId
-from etl.load.copying import copy_runs
+from etl.domain.importing import FileProgress, ImportBatch, Imported
+from etl.domain.run import Instant, Run, ThreadId
 from etl.load.database import translated
 from etl.load.drift import add_drift
+from etl.load.import_parts import (
+    NOWHERE,
+    forgotten_by,
+    in_order,
+    progress_of,
+    without_forgotten,
+)
 from etl.load.import_statements import (
-    COMPARE,
     COUNT_LEFT,
     NOTE_IMPORTED,
     PROGRESS,
@@ -25,8 +27,6 @@ from etl.load.import_statements import (
 from etl.load.ledger import count_up
 from etl.load.moments import moment
 from etl.load.quarantine import add_rejects, release_rejects
-from etl.load.statements import microseconds
-from etl.load.tables import erasures, imports
 from etl.load.writing import REFUSALS, Writer, is_refusal
 
 Track = Callable[[Collection[ThreadId]], int]
@@ -74,7 +74,7 @@ class ImportStore:
                     raise
                 apart = list(map(self._writer.without_refused, increments))
                 done = self._commit(batch, apart)
-        return replaced(done, kept_out=kept_out, threads_tracked=tracked)
+        return replace(done, kept_out=kept_out, threads_tracked=tracked)
 
     def _commit(self, batch: ImportBatch, increments: Sequence[Increment]) -> Imported:
         connection = self._connection
@@ -104,7 +104,7 @@ class ImportStore:
         return done
 
     def _add_rejects(self, increments: Iterable[Increment]) -> int:
-        """Quarantine what cannot be a run; what newer rows speak for does not wait there."""
+        """Quarantine what cannot be a run; it waits, unless a newer row speaks for it."""
         rejected = [each for each in increments if each.rejects]
         added = add_rejects(self._connection, rejected)
         if not added:
@@ -140,120 +140,6 @@ class ImportStore:
             self._connection.execute(PROGRESS, rows)
 
 
-class TrialStore:
-    """Tells what an import would do, and writes nothing at all."""
-
-    def __init__(
-        self, connection: Connection, source_id: SourceId | None, *, now: Instant
-    ) -> None:
-        self._connection = connection
-        self._source_id = SourceId(-1) if source_id is None else source_id
-        self._writer = Writer(connection, sync_id=0, now=now)
-        self._forgotten = forgotten_by(connection, self._source_id)
-
-    def progress_of(self, path: str) -> FileProgress | None:
-        """How far a file was taken in by the last import that read it."""
-        return progress_of(self._connection, self._source_id, path)
-
-    def commit(self, batch: ImportBatch) -> Imported:
-        """Compare a batch with the tables."""
-        kept = without_forgotten(batch.readings, self._forgotten)
-        increments = in_order(self._source_id, kept)
-        with translated(self._connection.engine.url):
-            try:
-                done = self._compare(increments)
-            except (*REFUSALS, sa.exc.DBAPIError) as error:
-                if not is_refusal(error):
-                    raise
-                done = self._compare(list(map(self._writer.without_refused, increments)))
-        return replaced(done, kept_out=len(batch.readings) - len(kept))
-
-    def _compare(self, increments: Sequence[Increment]) -> Imported:
-        rejects = sum(len(each.rejects) for each in increments)
-        with self._connection.begin() as transaction:
-            staged = copy_runs(self._connection, increments)
-            created, updated, left = self._connection.execute(COMPARE).one()
-            transaction.rollback()
-        runs = sum(len(each.runs) for each in increments)
-        return Imported(
-            created=created,
-            updated=updated,
-            left=left,
-            unchanged=staged - created - updated - left + (runs - staged),
-            rejects=rejects,
-        )
-
-
-def forgotten_by(connection: Connection, source_id: SourceId) -> set[UUID]:
-    """The digests of threads that stay out; while the source is held none is added."""
-    statement = sa.select(erasures.c.thread_digest).where(
-        erasures.c.source_id == source_id, erasures.c.readmitted_at.is_(None)
-    )
-    with connection.begin():
-        return set(connection.scalars(statement))
-
-
-def without_forgotten(
-    readings: Sequence[Reading], forgotten: Collection[UUID]
-) -> Sequence[Reading]:
-    """The readings of threads that were not erased."""
-    if not forgotten:
-        return readings
-    return [
-        each for each in readings if digest(each.entry.thread_id.encode()) not in forgotten
-    ]
-
-
-def progress_of(
-    connection: Connection, source_id: SourceId, path: str
-) -> FileProgress | None:
-    """How far a file of a source was taken in."""
-    statement = sa.select(
-        imports.c.path,
-        imports.c.bytes,
-        microseconds(imports.c.modified_at),
-        imports.c.payloads,
-        imports.c.finished_at.is_not(None),
-    ).where(imports.c.source_id == source_id, imports.c.path == path)
-    with translated(connection.engine.url), connection.begin():
-        row = connection.execute(statement).one_or_none()
-    if row is None:
-        return None
-    path, size, modified_at, taken, is_finished = row
-    return FileProgress(
-        path=path,
-        size=size,
-        modified_at=modified_at,
-        taken=taken,
-        is_finished=is_finished,
-    )
-
-
-def in_order(source_id: SourceId, readings: Iterable[Reading]) -> list[Increment]:
-    """An increment for each reading, the latest last: of a run told twice that one counts."""
-    ordered = sorted(readings, key=lambda each: each.true_at)
-    return list(starmap(_increment, ((source_id, each) for each in ordered)))
-
-
-def _increment(source_id: SourceId, reading: Reading) -> Increment:
-    entry = reading.entry
-    return Increment(
-        source_id=source_id,
-        thread_id=entry.thread_id,
-        read_before=None,
-        read_at=reading.true_at,
-        runs=() if isinstance(entry, Reject) else (entry,),
-        rejects=(entry,) if isinstance(entry, Reject) else (),
-        payloads=(reading.payload,),
-        bookmark=NOWHERE,
-        completes=False,
-        walked=False,
-    )
-
-
-NOWHERE = Bookmark()
-
-
 def _drift_of(batch: ImportBatch, now: Instant) -> Increment:
     return Increment(
         source_id=batch.source_id,
@@ -282,19 +168,6 @@ def _progress_row(
         "began_at": moment(now),
         "finished_at": moment(now) if progress.is_finished else None,
     }
-
-
-def replaced(done: Imported, *, kept_out: int, threads_tracked: int = 0) -> Imported:
-    """The same figures with those that are known outside the transaction."""
-    return Imported(
-        created=done.created,
-        updated=done.updated,
-        unchanged=done.unchanged,
-        left=done.left,
-        rejects=done.rejects,
-        kept_out=kept_out,
-        threads_tracked=threads_tracked,
-    )
 
 
 def _committed(done: Imported) -> Committed:

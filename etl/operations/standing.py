@@ -66,12 +66,14 @@ def look(
     """Read how things stand at `now`, by the clock of this machine.
 
     `entries` are what is promised: what is overdue is judged by them. A source that the
-    settings do not name any more is shown, and needs nobody.
+    settings do not name any more is shown, and needs nobody; an archive is never overdue.
     """
     sources = sources_overview(connection)
     names = {source.name for source in settings.config.sources}
     ours = [source for source in sources if source.source in names]
-    overdue = overdue_sources(entries, ours, now=now)
+    asked = {source.name for source in settings.config.sources if source.is_asked}
+    synced = [source for source in ours if source.source in asked]
+    overdue = overdue_sources(entries, synced, now=now)
     return Standing(
         sources=sources,
         failing=failing_threads(connection),

@@ -17,7 +17,8 @@ from etl.extract.archive.files import check_paths, files_of
 from etl.load import ledger, threads
 from etl.load.database import connected
 from etl.load.holding import holding
-from etl.load.importing import ImportStore, TrialStore
+from etl.load.importing import ImportStore
+from etl.load.trial import TrialStore
 from etl.sync.importing import ImportWatcher, Order, import_files
 from etl.wiring.journal import journaled
 from etl.wiring.parts import ready_database, source_ids

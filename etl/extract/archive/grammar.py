@@ -16,7 +16,8 @@ KEY = re.compile(rb"(" + STRING + rb")\s*+:\s*+")
 BRACKET = re.compile(STRING + rb'|[\[\]{}"]')
 
 NEXT_OBJECT = re.compile(
-    rb'[,\n\[]\s*+(?=\{\s*+"(?:id|object|assistant_id)"\s*+:(?!\s*+"call_))'
+    rb'[,\n\[]\s*+(?=\{\s*+"(?:id|object|assistant_id)"\s*+:\s*+(?!"call_).{6})',
+    re.DOTALL,
 )
 """Where it is worth going on behind damage; a tool call's id is not such a place."""
 

@@ -74,11 +74,14 @@ def _judged(head: bytes, composite: bytes) -> Kind:
 
 
 def is_box(text: bytes) -> bool:
-    """Whether a whole object, unclear by its first members, holds other things."""
+    """Whether a whole object, unclear by its first members, holds other things.
+
+    What is damaged does: then the damage costs only one of them.
+    """
     try:
         members = _decode_members(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return True
     if members.keys() >= RUN:
         return False
     if "object" in members:

@@ -20,12 +20,16 @@ from etl.extract.archive.grammar import (
     WHOLE,
 )
 from etl.extract.archive.heads import Kind, is_box, kind_at
+from etl.extract.archive.window import Window
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of one object; a run has some kilobytes."""
 
 FARTHEST_GUESS = 64 * 1024
 """Bytes in which the end of an object is guessed before it is searched."""
+
+LONGEST_KEY = 64
+"""Bytes in which the key of another object is found."""
 
 DEEPEST = 16
 """Lists within lists that are gone into."""
@@ -45,28 +49,14 @@ class _Cut(NamedTuple):
     is_broken: bool = False
 
 
-class Scanner:
+class Scanner(Window):
     """Goes through one stream once."""
 
     def __init__(self, pieces: Iterator[bytes], *, largest: int = LARGEST) -> None:
-        self._pieces = pieces
-        self._largest = largest
-        self._buffer = b""
-        self._at = self._began = 0
-        self._bytes_before = self._lines_before = 0
+        super().__init__(pieces, largest=largest)
         self._boxes: list[int] = []
         self._has_lines = False
         self._between = b""
-
-    @property
-    def line(self) -> int:
-        """The line of what was given out last, from 1."""
-        return self._lines_before + self._buffer.count(b"\n", 0, self._began) + 1
-
-    @property
-    def place(self) -> int:
-        """The byte at which it begins, from 0."""
-        return self._bytes_before + self._began
 
     def elements(self) -> Iterator[bytes | Damage]:
         """Give out each object, and what else stands in lists, as its text."""
@@ -193,19 +183,23 @@ class Scanner:
     def _cut_line(self) -> _Cut | None:
         """The object on this line; None where it may well go on on the next one."""
         length = self._line_length()
+        if length is None:
+            return _Cut(None)
         found = WHOLE.match(self._buffer, self._at, self._at + length)
         if found:
             return self._looked_after(found.end())
         return self._counted(length) if self._follows_another(length) else None
 
-    def _line_length(self) -> int:
-        """How long this line is, without its break."""
+    def _line_length(self) -> int | None:
+        """How long this line is, without its break; None where that is too much."""
         searched = 0
         while True:
             found = self._buffer.find(b"\n", self._at + searched)
             if found >= 0:
                 return found - self._at
             searched = len(self._buffer) - self._at
+            if self._is_full:
+                return None
             if not self._more():
                 return len(self._buffer) - self._at
 
@@ -260,57 +254,19 @@ class Scanner:
         return Damage(what, self.line, self.place)
 
     def _next_place(self) -> int | None:
+        """Where it is worth going on; what lies before that is not kept."""
         while True:
             if self._boxes:
                 found = NEXT_OBJECT.search(self._buffer, self._at)
                 place = found.end() if found else None
             else:
                 place = self._buffer.find(b"\n", self._at) + 1 or None
-            if place is not None or not self._more():
+            if place is not None:
                 return place
+            self._at = self._began = max(self._at, len(self._buffer) - LONGEST_KEY)
+            if not self._more():
+                return None
 
     def _drain(self) -> None:
-        """Leave out what is there, and all else where that was too much already."""
-        if self._is_full:
-            self._pieces = iter(())
         self._at = len(self._buffer)
         self._boxes.clear()
-
-    # the buffer ---------------------------------------------------------------------
-
-    @property
-    def _is_full(self) -> bool:
-        return len(self._buffer) - self._at >= self._largest
-
-    def _skip(self) -> bool:
-        """Pass over what separates; answer whether anything follows."""
-        while True:
-            self._at = SPACE.match(self._buffer, self._at).end()  # type: ignore[union-attr]
-            self._began = self._at
-            if self._at < len(self._buffer):
-                return True
-            if not self._more():
-                return False
-
-    def _more(self) -> bool:
-        """Read on, at least as much as there is; answer whether anything came.
-
-        What was gone over is dropped, so places in the buffer change: `_at` is moved.
-        """
-        if self._is_full:
-            return False
-        kept = min(self._began, self._at)
-        wanted = len(self._buffer) - kept
-        parts = [self._buffer[kept:]]
-        came = 0
-        for piece in self._pieces:
-            parts.append(piece)
-            came += len(piece)
-            if came >= wanted:
-                break
-        self._lines_before += self._buffer.count(b"\n", 0, kept)
-        self._bytes_before += kept
-        self._buffer = b"".join(parts)
-        self._at -= kept
-        self._began -= kept
-        return came > 0

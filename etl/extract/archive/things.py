@@ -59,12 +59,13 @@ def _published(run: PublishedRun, text: bytes) -> Payload | Other:
 def _is_run(look: _Look) -> bool:
     if look.object == RUN:
         return True
-    is_complete = None not in {
-        bool(each) or None for each in (look.status, look.created_at)
-    }
+    if not isinstance(look.status, str) or not isinstance(
+        look.created_at, int | float | str
+    ):
+        return False
     if isinstance(look.object, str):
-        return is_complete and str(look.id).startswith("run_")
-    return is_complete and look.id is not None
+        return str(look.id).startswith("run_")
+    return isinstance(look.id, str | int)
 
 
 def _kind(look: _Look) -> str:

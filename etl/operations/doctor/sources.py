@@ -32,8 +32,19 @@ REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
 
 
 def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterator[Finding]:
-    """Check a source with one connection and one request."""
+    """Check a source with one connection and one request; an archive has no server."""
     place = Place(f"source {source.name}")
+    if source.is_asked:
+        yield from _check_server(settings, place, source, seen)
+    else:
+        yield place.ok("kind", "an archive: its runs come from files, by `runtide import`")
+    if source.privacy.hash_key_env is not None:
+        yield place.guarded("hash key", lambda: _hash_key(settings, place, source))
+
+
+def _check_server(
+    settings: Settings, place: Place, source: SourceConfig, seen: Seen
+) -> Iterator[Finding]:
     tracked = seen.tracked.get(source.name)
     if source.kind == "foundry":
         yield from check_foundry(place, source)
@@ -51,8 +62,6 @@ def check_source(settings: Settings, source: SourceConfig, seen: Seen) -> Iterat
     if made is None:
         yield from _unanswered(place, source)
     yield place.guarded("budget", lambda: check_budget(place, source, made, tracked))
-    if source.privacy.hash_key_env is not None:
-        yield place.guarded("hash key", lambda: _hash_key(settings, place, source))
 
 
 def _key(settings: Settings, source: SourceConfig) -> Shown:
