@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from etl.load.copying import OBSERVED, staging
-from etl.load.statements import KEY, instant
+from etl.load.statements import KEY, has_ended, instant
 from etl.load.tables import imports, runs
 
 VALUES = [column for column in OBSERVED if column.name not in KEY]
@@ -19,7 +19,7 @@ _same_run = sa.and_(*(runs.c[name] == _staged(runs.c[name]) for name in KEY))
 _differs = sa.tuple_(*(runs.c[each.name] for each in VALUES)).is_distinct_from(
     sa.tuple_(*map(_staged, VALUES))
 )
-_is_newer = instant(staging.c.read_at) > runs.c.changed_at
+_wins = (instant(staging.c.read_at) > runs.c.changed_at) | has_ended(staging.c)
 _count = sa.func.count()
 
 COUNT_LEFT = sa.select(_count).select_from(staging).join(runs, _same_run).where(_differs)
@@ -28,8 +28,8 @@ COUNT_LEFT = sa.select(_count).select_from(staging).join(runs, _same_run).where(
 COMPARE = (
     sa.select(
         _count.filter(runs.c.run_id.is_(None)),
-        _count.filter(runs.c.run_id.is_not(None), _differs, _is_newer),
-        _count.filter(runs.c.run_id.is_not(None), _differs, ~_is_newer),
+        _count.filter(runs.c.run_id.is_not(None), _differs, _wins),
+        _count.filter(runs.c.run_id.is_not(None), _differs, ~_wins),
     )
     .select_from(staging)
     .outerjoin(runs, _same_run)

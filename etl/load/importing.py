@@ -27,6 +27,7 @@ from etl.load.import_statements import (
 from etl.load.ledger import count_up
 from etl.load.moments import moment
 from etl.load.quarantine import add_rejects, release_rejects
+from etl.load.statements import upsert_runs_of_files
 from etl.load.writing import REFUSALS, Writer, is_refusal
 
 Track = Callable[[Collection[ThreadId]], int]
@@ -50,7 +51,9 @@ class ImportStore:
         self._sync_id = sync_id
         self._now = now
         self._track = track
-        self._writer = Writer(connection, sync_id=sync_id, now=now)
+        self._writer = Writer(
+            connection, sync_id=sync_id, now=now, upsert=upsert_runs_of_files()
+        )
         self._forgotten = forgotten_by(connection, source_id)
 
     def progress_of(self, path: str) -> FileProgress | None:

@@ -1,11 +1,12 @@
 """The SQL of one batch, as values; the rules stand where the races are."""
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from etl.domain.run import SECOND
+from etl.domain.run import SECOND, TERMINAL
 from etl.load.copying import OBSERVED, staging
 from etl.load.tables import drift, instructions, rejects, runs, tools
 
@@ -38,6 +39,25 @@ def upsert_runs() -> sa.Select[Any]:
     The guard: an older reading never overwrites a newer one, and a row that has
     not changed is not written.
     """
+    return _upsert(lambda new: new.changed_at > runs.c.changed_at)
+
+
+def upsert_runs_of_files() -> sa.Select[Any]:
+    """The same for readings out of files, whose instants are only what they prove.
+
+    A run that has ended does so once, so an ended state also wins over an open one,
+    whatever the two clocks say.
+    """
+    return _upsert(lambda new: (new.changed_at > runs.c.changed_at) | has_ended(new))
+
+
+def has_ended(new: Any) -> sa.ColumnElement[bool]:
+    """Whether a reading shows the end of a run that the tables show open."""
+    ended = sorted(TERMINAL)
+    return sa.and_(new.status.in_(ended), runs.c.status.not_in(ended))
+
+
+def _upsert(wins: Callable[[Any], sa.ColumnElement[bool]]) -> sa.Select[Any]:
     read_at = instant(staging.c.read_at)
     xid = sa.func.pg_current_xact_id()
     reading = sa.select(
@@ -46,11 +66,12 @@ def upsert_runs() -> sa.Select[Any]:
     statement = insert(runs).from_select(runs.c.keys(), reading)
     new = statement.excluded
     values = [column.name for column in OBSERVED if column.name not in KEY]
-    moved = [*values, "changed_at", "sync_id", "change_xid"]
+    moved = {name: new[name] for name in (*values, "sync_id", "change_xid")}
+    later = runs.c.changed_at + sa.text("interval '1 microsecond'")
     guarded = statement.on_conflict_do_update(
         index_elements=KEY,
-        set_={name: new[name] for name in moved},
-        where=(new.changed_at > runs.c.changed_at)
+        set_={**moved, "changed_at": sa.func.greatest(new.changed_at, later)},
+        where=wins(new)
         & sa.tuple_(*(runs.c[name] for name in values)).is_distinct_from(
             sa.tuple_(*(new[name] for name in values))
         ),

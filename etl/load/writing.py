@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -37,13 +38,20 @@ def is_refusal(error: Exception) -> bool:
 class Writer:
     """Writes runs over one connection; what it commits is the caller's part."""
 
-    def __init__(self, connection: Connection, *, sync_id: int, now: Instant) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        sync_id: int,
+        now: Instant,
+        upsert: sa.Select[Any] | None = None,
+    ) -> None:
         self.connection = connection
         self.dictionaries = Dictionaries()
         self._sync_id = sync_id
         self._now = now
         self._partitions = Partitions()
-        self._upsert = upsert_runs()
+        self._upsert = upsert_runs() if upsert is None else upsert
         with translated(connection.engine.url), connection.begin():
             create_staging(connection)
 

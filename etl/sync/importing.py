@@ -21,7 +21,7 @@ from etl.domain.importing import (
 from etl.domain.outcome import Outcome
 from etl.domain.page import Payload
 from etl.domain.run import Instant, Run, ThreadId
-from etl.sync.private import Clean
+from etl.sync.private import Cleaned
 from etl.transform import drift_of, flatten
 from etl.transform.proof import true_at
 
@@ -77,7 +77,7 @@ class ImportWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """How files are read: cleaned by `clean`, where there is something to clean.
+    """How files are read: `cleaned` before anything else looks at a payload.
 
     What they say was true no later than `began_at`; `saved_at` is when they were saved,
     if that is known. `again` reads what was taken in before.
@@ -85,8 +85,8 @@ class Order:
 
     source_id: SourceId
     began_at: Instant
+    cleaned: Cleaned
     saved_at: Instant | None = None
-    clean: Clean | None = None
     again: bool = False
 
 
@@ -195,9 +195,7 @@ class _Import:
         )
 
     def _add(self, payload: Payload) -> None:
-        if self._order.clean is not None:
-            text = self._order.clean(payload.text)
-            payload = Payload(text, payload.run_id, payload.thread_id, payload.created_at)
+        payload = self._order.cleaned(payload)
         entry = flatten(payload, thread_id=payload.thread_id or ThreadId(""))
         instant = true_at(entry, saved_at=self._order.saved_at, latest=self._order.began_at)
         self._bytes += len(payload.text)

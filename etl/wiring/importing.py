@@ -22,7 +22,7 @@ from etl.load.trial import TrialStore
 from etl.sync.importing import ImportWatcher, Order, import_files
 from etl.wiring.journal import journaled
 from etl.wiring.parts import ready_database, source_ids
-from etl.wiring.privacy import privacy_of
+from etl.wiring.privacy import cleaning, privacy_of
 from etl.wiring.syncs import in_ledger
 
 ImportWatch = Callable[[int, int], AbstractContextManager[ImportWatcher]]
@@ -126,7 +126,7 @@ def _order(
         source_id=source_id,
         began_at=now,
         saved_at=wanted.saved_at,
-        clean=None if privacy.keeps_all else privacy.clean,
+        cleaned=cleaning(privacy),
         again=wanted.again or wanted.track or wanted.saved_at is not None,
     )
 

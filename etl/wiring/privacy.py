@@ -9,7 +9,7 @@ from etl.domain.batch import SourceId
 from etl.domain.page import Payload
 from etl.load.rewriting import rewrite_reject, stored_rejects
 from etl.sync import Source
-from etl.sync.private import PrivateSource
+from etl.sync.private import Cleaned, PrivateSource
 from etl.transform.privacy import Privacy
 from etl.transform.secrets import may_hold_secret
 from etl.transform.treatments import Treatment
@@ -31,13 +31,25 @@ def privacy_of(settings: Settings, source: SourceConfig) -> Privacy:
 
 
 def kept_private(source: Source, privacy: Privacy) -> Source:
-    """A source under privacy; where all is kept, only what may hold secrets is cleaned."""
-    concerns = may_hold_secret if privacy.keeps_all else _everything
-    return PrivateSource(source, privacy.clean, concerns)
+    """A source under privacy."""
+    return PrivateSource(source, cleaning(privacy))
 
 
-def _everything(_: Payload) -> bool:
-    return True
+def cleaning(privacy: Privacy) -> Cleaned:
+    """What is done to each payload; where all is kept, to those that may hold secrets."""
+    keeps_all = privacy.keeps_all
+
+    def cleaned(payload: Payload) -> Payload:
+        if keeps_all and not may_hold_secret(payload):
+            return payload
+        told = payload.text
+        text = privacy.clean(told)
+        if text is told:
+            return payload
+        # Of ids and instants stays what was read of them before.
+        return Payload(text, payload.run_id, payload.thread_id, payload.created_at)
+
+    return cleaned
 
 
 def clean_quarantine(

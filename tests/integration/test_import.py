@@ -277,6 +277,26 @@ def test_a_file_that_proves_what_happened_after_the_fetch_wins(
     assert statuses(engine) == [("run_1", "completed")]
 
 
+def test_the_end_of_a_run_wins_over_its_open_state_whatever_the_clocks_say(
+    engine: Engine, importer: Importer
+) -> None:
+    importer(importer.write("open.jsonl", a_run(**OPEN)))
+    with engine.begin() as connection:  # a database's clock that is ahead of the server's
+        connection.execute(
+            sa.text("UPDATE run_history.runs SET changed_at = to_timestamp(:at)"),
+            {"at": NOW_SECONDS - 1},
+        )
+    ended = importer.write("ended.jsonl", a_run(**ENDED))
+
+    trial = importer.tried(ended)
+    report = importer(ended)
+    again = importer(importer.write("open again.jsonl", a_run(**OPEN)))
+
+    assert figures(trial) == figures(report) == (0, 1, 0, 0, 0)
+    assert figures(again) == (0, 0, 0, 1, 0)
+    assert statuses(engine) == [("run_1", "completed")]
+
+
 def test_an_instant_of_the_far_future_does_not_lock_the_row(
     engine: Engine, tmp_path: Path
 ) -> None:
@@ -435,6 +455,24 @@ def test_drift_is_noted_and_privacy_comes_before_everything(
     assert query(engine, "SELECT path, example_run_id FROM run_sync.drift") == [
         ("news", "run_1")
     ]
+
+
+def test_credentials_of_tools_do_not_come_in_by_files(
+    engine: Engine, importer: Importer
+) -> None:
+    secret = {"Authorization": "Bearer s3cr3t"}
+    resources = {"mcp": [{"server_label": "git", "headers": secret}]}
+
+    importer(
+        importer.write(
+            "runs.jsonl",
+            a_run("run_1", tool_resources=resources),
+            a_run("run_2", status=None, tool_resources=resources),
+        )
+    )
+
+    assert query(engine, "SELECT count(*) FROM run_history.runs") == [(1,)]
+    assert "s3cr3t" not in str(rows(engine))
 
 
 # going on, trying, holding --------------------------------------------------------------

@@ -193,17 +193,20 @@ def passed_on(source: OnePage) -> Page:
     return next(kept.pages(ThreadId("thread_1"), bookmark=Bookmark()))
 
 
-def test_a_page_that_names_no_credential_is_passed_on_as_it_is() -> None:
-    source = OnePage()
+def passes_untouched(source: OnePage) -> bool:
+    pairs = zip(passed_on(source).payloads, source.page.payloads, strict=True)
+    return all(passed is sent for passed, sent in pairs)
 
-    assert passed_on(source) is source.page
+
+def test_payloads_that_name_no_credential_are_passed_on_as_they_are() -> None:
+    assert passes_untouched(OnePage())
 
 
 def test_a_published_payload_is_looked_into_for_its_tools_alone() -> None:
     source = OnePage(instructions="headers", metadata={"headers": "h"})
 
     assert source.page.payloads[0].published is not None
-    assert passed_on(source) is source.page
+    assert passes_untouched(source)
 
 
 @pytest.mark.parametrize("name", ["headers", ESCAPED])
