@@ -15,6 +15,7 @@ from etl.cli import (
     db,
     demo,
     doctor,
+    exporting,
     forgetting,
     importing,
     prices,
@@ -68,6 +69,7 @@ forgetting.add_to(app)
 prices.add_to(app)
 status.add_to(app)
 report.add_to(app)
+exporting.add_to(app)
 doctor.add_to(app)
 demo.add_to(app)
 app.callback()(Options.from_command_line)

@@ -14,6 +14,7 @@ Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
 Span = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[smhdw]\Z")]
 Treatment = Literal["keep", "hash", "omit"]
 Credential = Literal["default", "client_secret", "managed_identity"]
+ExportFormat = Literal["parquet", "jsonl"]
 Event = Literal["failed", "overdue", "recovered"]
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -165,6 +166,13 @@ class AlertConfig(_Section, frozen=True):
     url_env: Variable | None = None
 
 
+class ExportConfig(_Section, frozen=True):
+    """Where run history goes on to as files, and as which."""
+
+    to: Annotated[str, Meta(min_length=1)]
+    format: ExportFormat = "parquet"
+
+
 class Config(_Section, frozen=True):
     """The whole file, with the environment's word over it."""
 
@@ -174,3 +182,4 @@ class Config(_Section, frozen=True):
     schedule: ScheduleConfig | tuple[ScheduleConfig, ...] | None = None
     metrics: MetricsConfig = MetricsConfig()
     alerts: tuple[AlertConfig, ...] = ()
+    exports: tuple[ExportConfig, ...] = ()

@@ -8,6 +8,7 @@ import msgspec
 from etl.config.sections import (
     AlertConfig,
     Config,
+    ExportConfig,
     ScheduleConfig,
     SourceConfig,
 )
@@ -36,6 +37,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Where figures for Prometheus are written after each sync, if anywhere."""
         told = self.config.metrics.file
         return None if told is None else (self.path.parent / told).absolute()
+
+    @property
+    def exports(self) -> tuple[ExportConfig, ...]:
+        """Where exports go; a folder is told from the file's own place on."""
+        return tuple(
+            each
+            if "://" in each.to
+            else msgspec.structs.replace(
+                each, to=str(self.path.parent / Path(each.to).expanduser())
+            )
+            for each in self.config.exports
+        )
 
     @property
     def promised(self) -> tuple[ScheduleConfig, ...]:

@@ -13,6 +13,7 @@ SyncError                    catch only at an entry point
 ├── HeldError                another sync works on this; ask again later
 ├── DatabaseError            the database cannot be used; end the sync
 │   └── SchemaError          the schema is missing, older or newer than the program
+├── DestinationError         an export's destination cannot be used; what stood there stands
 └── ConfigError              a person must act
 
 A message is one sentence for a person: what happened, where, and what to do.
@@ -74,6 +75,10 @@ class DatabaseError(SyncError):
 
 class SchemaError(DatabaseError):
     """The schema is missing, older or newer than the program."""
+
+
+class DestinationError(SyncError):
+    """Where an export goes cannot be reached, read or written."""
 
 
 class ConfigError(SyncError):

@@ -65,6 +65,23 @@ def for_psql(text: str) -> tuple[str, dict[str, str]]:
     return spaced.replace(" ", "%20"), variables  # which libpq insists on
 
 
+def for_libpq(url: URL) -> str:
+    """The address for another libpq than the driver's: as a worker's connection is made."""
+    options = f"-c timezone=UTC {LET_GO}"
+    facts = {
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "runtide",
+        **KEPT_ALIVE,
+    }
+    told = {name: str(value) for name, value in facts.items()}
+    if "options" in url.query:
+        options = f"{url.query['options']} {options}"
+    whole = url.update_query_dict(told | tls_settings(url) | {"options": options})
+    text = whole.set(drivername="postgresql").render_as_string(hide_password=False)
+    before, _, query = text.partition("?")
+    return f"{before.replace(' ', '%20')}?{query.replace('+', '%20')}"  # as libpq insists
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
     """Open an engine and close what it opened; a server elsewhere is verified."""

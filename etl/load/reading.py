@@ -1,5 +1,6 @@
 """Runs out of Postgres again, the dictionaries joined back."""
 
+import datetime as dt
 from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
@@ -21,15 +22,21 @@ TEXTS = [column.name for column in OBSERVED if isinstance(column.type, ARRAY)]
 
 
 def read_runs(
-    connection: Connection, source_id: SourceId, *, thread_id: ThreadId | None = None
+    connection: Connection,
+    source_id: SourceId,
+    *,
+    thread_id: ThreadId | None = None,
+    month: str | None = None,
 ) -> Iterator[Run]:
-    """Read the runs of a source, or of one of its threads, by thread and creation.
+    """Read the runs of a source, of one of its threads, or of a month, in order.
+
+    They come by thread and creation; a month is told by its first day.
 
     Each equals the run that was stored; JSON texts are equal as values, for Postgres
     writes them in an order and with spaces of its own. The connection stays in its
     transaction until the last run was read, and memory does not grow with their number.
     """
-    rows = connection.execute(_runs_of(source_id, thread_id))
+    rows = connection.execute(_runs_of(source_id, thread_id, month))
     for part in rows.mappings().partitions():
         texts = _instructions(connection, {row["instructions"] for row in part})
         tool_sets = _tool_sets(connection, {row["tool_set"] for row in part})
@@ -55,13 +62,28 @@ READ = [
 """Under the names of `Run`: the dictionaries' keys stand where their entries will."""
 
 
-def _runs_of(source_id: SourceId, thread_id: ThreadId | None) -> sa.Select[Any]:
+def _runs_of(
+    source_id: SourceId, thread_id: ThreadId | None, month: str | None
+) -> sa.Select[Any]:
     statement = sa.select(*READ).where(runs.c.source_id == source_id)
+    if month is not None:
+        statement = statement.where(within_month(runs.c.created_at, month))
     if thread_id is not None:
         statement = statement.where(runs.c.thread_id == thread_id)
     return statement.order_by(
         runs.c.thread_id, runs.c.created_at, runs.c.run_id
     ).execution_options(yield_per=AT_ONCE)
+
+
+def within_month(instant: sa.Column[Any], day: str) -> sa.ColumnElement[bool]:
+    """Whether an instant is in the month (UTC) that begins with a day."""
+    first: sa.ColumnElement[Any] = sa.literal_column(
+        f"(date '{dt.date.fromisoformat(day)}')"
+    )
+    end = sa.func.timezone("UTC", first + sa.text("interval '1 month'"))
+    return sa.and_(
+        instant >= sa.func.timezone("UTC", sa.cast(first, sa.DateTime)), instant < end
+    )
 
 
 def _instructions(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etl.wiring.checks import Verified, repair, replay, verify, verify_again
+    from etl.wiring.exporting import export
     from etl.wiring.parts import (
         database,
         database_url,
@@ -24,6 +25,7 @@ __all__ = [
     "database",
     "database_url",
     "embedded",
+    "export",
     "ready_database",
     "repair",
     "replay",
@@ -44,4 +46,5 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = "checks" if name in _OF_CHECKS else "syncs" if name in _OF_SYNCS else "parts"
+    module = "exporting" if name == "export" else module
     return getattr(import_module(f"{__name__}.{module}"), name)

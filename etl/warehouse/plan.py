@@ -1,0 +1,91 @@
+"""What an export has to write: the months that its last snapshot has not seen."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from etl.warehouse.columns import Table
+from etl.warehouse.manifest import Manifest, Partition, TableFiles
+from etl.warehouse.position import Month, Position
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A partition that is written anew, whole."""
+
+    table: Table
+    month: Month
+    prices: str | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What stays as it is, by table, and what is written."""
+
+    kept: dict[str, list[Partition]] = field(default_factory=dict)
+    wanted: list[Wanted] = field(default_factory=list)
+
+
+def plan(
+    position: Position,
+    before: Manifest | None,
+    tables: Iterable[Table],
+    *,
+    standing: Mapping[str, int],
+    is_dropped: Callable[[Month], bool],
+) -> Plan:
+    """Choose by table and month; `standing` are the destination's files and their sizes.
+
+    A month whose rows were dropped by hand stays as it was exported: nothing was
+    noted of it, and `is_dropped` tells it where only prices have changed.
+    """
+    made = Plan()
+    for table in tables:
+        old = _files_before(before, table).by_key
+        kept = made.kept[table.name] = []
+        for month in position.months:
+            if month.relation != table.relation:
+                continue
+            wanted = Wanted(
+                table=table, month=month, prices=_prices(position, table, month)
+            )
+            had = old.pop((month.source, month.name), None)
+            if had is None or not _stands(had, standing) or not _is_seen(had, month):
+                made.wanted.append(wanted)
+            elif had.prices == wanted.prices or is_dropped(month):
+                kept.append(had)
+            else:
+                made.wanted.append(wanted)
+        kept += _unnoted(old.values(), position, standing)
+    return made
+
+
+def _files_before(before: Manifest | None, table: Table) -> TableFiles:
+    return (before.tables.get(table.name) if before else None) or TableFiles()
+
+
+def _prices(position: Position, table: Table, month: Month) -> str | None:
+    if not table.is_priced:
+        return None
+    return position.prices.get((month.source_id, month.day), "")
+
+
+def _is_seen(had: Partition, month: Month) -> bool:
+    """Whether the files hold what the tables do.
+
+    Whoever changes a month waits for the one before to end, so the last one that is
+    seen stands for all: it must be the one that the files were written after.
+    """
+    return month.is_seen and had.change_xid == month.change_xid
+
+
+def _stands(had: Partition, standing: Mapping[str, int]) -> bool:
+    """Whether all files of a partition are there, and as long as they were."""
+    return all(standing.get(file.path) == file.bytes for file in had.files)
+
+
+def _unnoted(
+    left: Iterable[Partition], position: Position, standing: Mapping[str, int]
+) -> Iterator[Partition]:
+    """Partitions that the database knows nothing of any more, of sources it knows."""
+    known = {each.source for each in position.freshness}
+    return (each for each in left if each.source in known and _stands(each, standing))
