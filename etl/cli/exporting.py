@@ -51,9 +51,12 @@ def export(
 
     settings = settings_of(context)
     for entry in entries_of(settings, to, form):
-        with stop_on_signals() as stop, quiet_when_held(quiet):
-            with watcher(stop, is_silent=as_json or quiet) as watch:
-                done = wiring.export(settings, entry, is_full=full, watch=watch)
+        with (
+            stop_on_signals() as stop,
+            quiet_when_held(quiet),
+            watcher(stop, is_silent=as_json or quiet) as watch,
+        ):
+            done = wiring.export(settings, entry, is_full=full, watch=watch)
         if as_json:
             say(json.dumps(as_json_object(done)))
         elif not quiet:

@@ -73,6 +73,7 @@ def _scheduler(
     import msgspec  # noqa: PLC0415
 
     from etl.operations.alerts import alerts_of  # noqa: PLC0415
+    from etl.operations.exporting import with_exports  # noqa: PLC0415
     from etl.operations.incidents import Incidents  # noqa: PLC0415
     from etl.operations.scheduling import Scheduler, Tasks  # noqa: PLC0415
 
@@ -83,10 +84,12 @@ def _scheduler(
     entries = settings.schedule
     if on_start:
         entries = tuple(msgspec.structs.replace(each, on_start=True) for each in entries)
+    incidents = Incidents(alerts.send, now=now)
+    sync = partial(sync_by_schedule, settings, stop)
     tasks = Tasks(
-        sync=partial(sync_by_schedule, settings, stop),
+        sync=with_exports(sync, settings, incidents, stop),
         look=partial(_look, settings),
-        incidents=Incidents(alerts.send, now=now),
+        incidents=incidents,
         now=now,
     )
     return Scheduler(entries, tasks)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.errors import DestinationError
+from etl.domain.run import Run
 from etl.load.reading import read_runs, within_month
 from etl.load.tables import runs
 from etl.warehouse.columns import LAYOUT, RUNS, TABLES, Table
@@ -36,6 +37,10 @@ from etl.warehouse.writing import FileWriter, Rows, Watch
 
 FILE_BYTES = 128 << 20
 """A file that is so long is ended, and another one begun."""
+
+
+RUNS_BETWEEN = 1_000
+"""After so many runs somebody may end the export."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +113,7 @@ class _Work:
         )
 
     def _written(self) -> tuple[Manifest, str | None]:
-        with snapshot_of(self._engine) as connection:
+        with snapshot_of(self.engine) as connection:
             before, reason = self._usable(connection)
             position = position_of(
                 connection,
@@ -149,14 +154,17 @@ class _Work:
     ) -> Iterator[Callable[[Wanted], Rows]]:
         """How the rows of a partition are read, all in one snapshot."""
         if self.order.form is Format.JSONL:
-            yield lambda each: lines_of(connection, each.month)
+            yield lambda each: RunLines(
+                self.writer.watched(runs_of(connection, each.month), every=RUNS_BETWEEN)
+            )
         elif not wanted:
             yield _nothing
         else:
             name = str(connection.scalar(sa.select(sa.func.pg_export_snapshot())))
             with ArrowReader.opened(self.engine.url, name) as reader:
                 yield lambda each: ParquetRows(
-                    each.table, reader.batches(each.table, each.month)
+                    each.table,
+                    self.writer.watched(reader.batches(each.table, each.month), every=1),
                 )
 
     def _manifest(
@@ -209,9 +217,9 @@ class _Work:
             self.destination.remove([*paths, *(path + PARTIAL for path in paths)])
 
 
-def lines_of(connection: Connection, month: Month) -> RunLines:
-    """The runs of a month as the API gave them."""
-    return RunLines(read_runs(connection, SourceId(month.source_id), month=month.day))
+def runs_of(connection: Connection, month: Month) -> Iterator[Run]:
+    """The runs of a month."""
+    return read_runs(connection, SourceId(month.source_id), month=month.day)
 
 
 def is_dropped(connection: Connection, month: Month) -> bool:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from errno import ENOTDIR
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,7 +37,7 @@ class Folder:
             if not self.path.exists():
                 return {}
             if not self.path.is_dir():
-                raise NotADirectoryError(20, "It is not a folder")
+                raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR))
             return dict(self._walked())
 
     def read(self, path: str) -> bytes | None:
@@ -53,11 +54,13 @@ class Folder:
             target.parent.mkdir(parents=True, exist_ok=True)
             file = target.open("xb")
         try:
-            with file:
-                yield Sink(file, self._told)
-                with self._told():
-                    _sync(file)
+            yield Sink(file, self._told)
+            with self._told():
+                _sync(file)
+                file.close()
         except BaseException:
+            with suppress(OSError):
+                file.close()  # which may want to write once more
             with suppress(OSError):
                 target.unlink()
             raise

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from etl.warehouse.destination import Destination, Format, folder_of
 from etl.warehouse.manifest import File, Partition
 from etl.warehouse.plan import Wanted
 from etl.warehouse.sink import Sink
+
+
+Entry = TypeVar("Entry")
 
 
 class Rows(Protocol):
@@ -46,6 +49,13 @@ class FileWriter:
     file_bytes: int
     progress: Progress = field(default_factory=Progress)
     written: list[str] = field(default_factory=list)
+
+    def watched(self, entries: Iterator[Entry], *, every: int) -> Iterator[Entry]:
+        """Tell how far it is now and then, so that an end is not waited for."""
+        for number, entry in enumerate(entries):
+            if number % every == 0:
+                self.watch(self.progress)
+            yield entry
 
     def partition(self, wanted: Wanted, rows: Rows) -> Partition | None:
         """Write all rows of a partition; None where there are none."""
