@@ -37,10 +37,10 @@ class RunLines:
         return self._next is None
 
     def into(self, sink: Sink, most_bytes: int) -> int:
-        """Write lines until the file is long enough."""
+        """Write lines, some at least, until the file is long enough."""
         rows = 0
         with gzip.GzipFile("", "wb", LEVEL, sink, mtime=0) as packed:
-            while self._next is not None and sink.bytes < most_bytes:
+            while self._next is not None and (rows == 0 or sink.bytes < most_bytes):
                 for _ in range(LINES_BETWEEN_LOOKS):
                     packed.write(self._line(self._next))
                     rows += 1

@@ -32,7 +32,7 @@ class ParquetRows:
         return self._next is None
 
     def into(self, sink: Sink, most_bytes: int) -> int:
-        """Write row groups until the file is long enough."""
+        """Write row groups, one at least, until the file is long enough."""
         import pyarrow.parquet as pq  # noqa: PLC0415  # an extra
 
         words = [each.name for each in self._table.columns if each.kind is Kind.WORD]
@@ -45,7 +45,7 @@ class ParquetRows:
             use_dictionary=words,
             store_schema=False,
         ) as writer:
-            while self._next is not None and sink.bytes < most_bytes:
+            while self._next is not None and (rows == 0 or sink.bytes < most_bytes):
                 writer.write_table(self._next, row_group_size=len(self._next))
                 rows += len(self._next)
                 self._next = next(self._groups, None)

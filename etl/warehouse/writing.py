@@ -9,7 +9,6 @@ from etl.warehouse.manifest import File, Partition
 from etl.warehouse.plan import Wanted
 from etl.warehouse.sink import Sink
 
-
 Entry = TypeVar("Entry")
 
 

@@ -47,16 +47,22 @@ FROM generate_series(1, {count}) AS n
 """
 
 WORLD = (
-    "INSERT INTO run_sync.sources (source_id, name, kind, base_url)"
-    " VALUES (1, 'one', 'openai', 'http://one'), (2, '2', 'openai', 'http://two')",
-    "INSERT INTO run_history.tools (tool_set_id, position, tool_type, function_name,"
-    " parameters) VALUES"
-    " ('00000000-0000-0000-0000-000000000001', 0, 'function', 'weather', '{}'),"
-    " ('00000000-0000-0000-0000-000000000001', 1, 'code_interpreter', NULL, NULL)"
-    " ON CONFLICT DO NOTHING",
-    "INSERT INTO run_sync.threads (source_id, thread_id, tracked_at, last_pass_at)"
-    " SELECT s, 'thread_' || n, '2026-09-15', '2026-11-22 02:00+00'"
-    " FROM generate_series(1, 2) s, generate_series(0, 2) n",
+    (
+        "INSERT INTO run_sync.sources (source_id, name, kind, base_url)"
+        " VALUES (1, 'one', 'openai', 'http://one'), (2, '2', 'openai', 'http://two')"
+    ),
+    (
+        "INSERT INTO run_history.tools (tool_set_id, position, tool_type, function_name,"
+        " parameters) VALUES"
+        " ('00000000-0000-0000-0000-000000000001', 0, 'function', 'weather', '{}'),"
+        " ('00000000-0000-0000-0000-000000000001', 1, 'code_interpreter', NULL, NULL)"
+        " ON CONFLICT DO NOTHING"
+    ),
+    (
+        "INSERT INTO run_sync.threads (source_id, thread_id, tracked_at, last_pass_at)"
+        " SELECT s, 'thread_' || n, '2026-09-15', '2026-11-22 02:00+00'"
+        " FROM generate_series(1, 2) s, generate_series(0, 2) n"
+    ),
     *(
         f"SELECT run_sync.make_month('{month}')"
         for month in ("2026-09-01", "2026-10-01", "2026-11-01")
@@ -138,7 +144,8 @@ def assert_equal_to_tables(engine: Engine, to: Path) -> None:
     for table in TABLES:
         there, expected = rows_of_files(to, manifest, table), rows_of_table(engine, table)
         differing = sorted(set(there) ^ set(expected))[:2]
-        assert len(there) == len(expected) and not differing, (table.name, differing)
+        assert not differing, (table.name, differing)
+        assert len(there) == len(expected), table.name
 
 
 def rows_of_files(to: Path, manifest: Manifest, table: Table) -> list[str]:
@@ -162,7 +169,7 @@ def rows_of_table(engine: Engine, table: Table) -> list[str]:
     columns = ", ".join(
         f"t.{each.name if each.kind in exact else each.sql}" for each in table.columns
     )
-    statement = (
+    statement = (  # noqa: E501
         f"SELECT s.name, to_char(t.{table.instant} AT TIME ZONE 'UTC', 'YYYY-MM'), {columns}"
         f" FROM {table.rows} t JOIN run_sync.sources s USING (source_id)"
     )

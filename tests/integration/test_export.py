@@ -1,5 +1,7 @@
 """What an export writes, what it leaves alone, and what it refuses."""
 
+import resource
+import signal
 from decimal import Decimal
 from pathlib import Path
 
@@ -86,7 +88,7 @@ def test_duckdb_polars_and_pyarrow_get_the_sums_of_sql(world: Engine, to: Path) 
         "SELECT source, month, count(*), sum(input_tokens), sum(cost_usd)"
         f" FROM read_parquet({costs}, hive_partitioning = true,"
         " hive_types_autocast = false) GROUP BY 1, 2 ORDER BY 1, 2"
-    ).fetchall()
+    ).fetchall()  # type: ignore[union-attr]
     by_polars = (
         pl.scan_parquet(costs, hive_schema={"source": pl.String, "month": pl.String})
         .group_by("source", "month")
@@ -115,7 +117,7 @@ def test_lists_keep_their_lengths_in_every_reader(world: Engine, to: Path) -> No
     in_duckdb = duckdb.sql(
         f"SELECT sum(len({name})), count(*) FILTER (WHERE len({name}) = 0),"
         f" count(*) FILTER (WHERE {name} IS NULL) FROM read_parquet({files})"
-    ).fetchall()
+    ).fetchall()  # type: ignore[union-attr]
     lengths = pl.scan_parquet(files).select(pl.col(name).list.len()).collect()[name]
     in_arrow = pc.list_value_length(ds.dataset(files, format="parquet").to_table()[name])
     assert in_duckdb == [(filled, empty, null)]
@@ -123,9 +125,13 @@ def test_lists_keep_their_lengths_in_every_reader(world: Engine, to: Path) -> No
     assert (pc.sum(in_arrow).as_py(), in_arrow.null_count) == (filled, null)
 
 
-def test_a_long_month_becomes_several_files(world: Engine, to: Path) -> None:
-    execute(world, inserted("many", MONTHS[0], 60_000))
-    exported_to(world, to, file_bytes=200_000)
+def test_a_long_month_becomes_several_files(
+    world: Engine, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("etl.warehouse.reading.BATCH_BYTES", 20_000)
+    monkeypatch.setattr("etl.warehouse.parquet.GROUP_BYTES", 1)
+    execute(world, inserted("many", MONTHS[0], 500))
+    exported_to(world, to, file_bytes=1)
     assert len(by_month(to)["runs", "one", "2026-09"]) > 1
     assert_equal_to_tables(world, to)
 
@@ -197,11 +203,6 @@ VALUES ('openai', '{model}', 'input', {usd}, '{since}', 'user'),
 """
 
 
-@pytest.fixture
-def own_prices(world: Engine) -> Engine:
-    return world
-
-
 @pytest.mark.parametrize(
     ("statement", "months"),
     [
@@ -211,8 +212,10 @@ def own_prices(world: Engine) -> Engine:
         ),
         (PRICE.format(model="gpt-4o", usd=1, since="2027-02-01"), set()),
         (
-            "INSERT INTO run_analytics.deployments (source_id, name, model)"
-            " VALUES (2, 'house-model', 'gpt-4o-mini')",
+            (
+                "INSERT INTO run_analytics.deployments (source_id, name, model)"
+                " VALUES (2, 'house-model', 'gpt-4o-mini')"
+            ),
             {("2", "2026-10")},
         ),
         (
@@ -400,18 +403,12 @@ def test_a_folder_that_is_a_file_is_told(world: Engine, to: Path) -> None:
     )
 
 
-def test_a_full_disk_leaves_the_export_before(
-    world: Engine, to: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_leaves_the_export_before(world: Engine, to: Path) -> None:
     """The file system's own refusal, of a file that may not grow."""
     exported_to(world, to)
     before = (to / MANIFEST).read_bytes()
     execute(world, inserted("late", MONTHS[0], 2_000))
-    import resource  # noqa: PLC0415
-    import signal  # noqa: PLC0415
-
     kept = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(signal, "SIGXFSZ", signal.SIGXFSZ)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, kept[1]))

@@ -35,26 +35,36 @@ WITHIN = (
 SOME = f"{WITHIN} AND hashtext(run_id) % 5 = {{fifth}}"
 
 CHANGES = (
-    "UPDATE run_history.runs SET status = 'failed', change_xid = pg_current_xact_id()"
-    f" WHERE {SOME}",
+    (
+        "UPDATE run_history.runs SET status = 'failed', change_xid = pg_current_xact_id()"
+        f" WHERE {SOME}"
+    ),
     f"DELETE FROM run_history.runs WHERE {SOME}",
     f"DELETE FROM run_history.runs WHERE {WITHIN}",
     f"UPDATE run_history.runs SET status = 'completed' WHERE {WITHIN} AND false",
-    "UPDATE run_sync.threads SET runs_seen = runs_seen + 1 WHERE source_id = {source}"
-    " AND thread_id = 'thread_{fifth}'",
+    (
+        "UPDATE run_sync.threads SET runs_seen = runs_seen + 1 WHERE source_id = {source}"
+        " AND thread_id = 'thread_{fifth}'"
+    ),
     "DELETE FROM run_sync.threads WHERE source_id = {source} AND thread_id = 'thread_1'",
-    "INSERT INTO run_sync.threads (source_id, thread_id, tracked_at)"
-    " VALUES ({source}, 'thread_{fifth}', '{month}') ON CONFLICT DO NOTHING",
+    (
+        "INSERT INTO run_sync.threads (source_id, thread_id, tracked_at)"
+        " VALUES ({source}, 'thread_{fifth}', '{month}') ON CONFLICT DO NOTHING"
+    ),
 )
 
 PRICES = (
-    "INSERT INTO run_analytics.model_prices"
-    " (provider, model, token_kind, usd_per_million, effective_from, origin)"
-    " SELECT 'openai', '{model}', kind, {fifth} + 0.25, timestamptz '{month}' + '9 days',"
-    " 'user' FROM unnest(ARRAY['input', 'output']) kind ON CONFLICT DO NOTHING",
+    (
+        "INSERT INTO run_analytics.model_prices"
+        " (provider, model, token_kind, usd_per_million, effective_from, origin)"
+        " SELECT 'openai', '{model}', kind, {fifth} + 0.25, timestamptz '{month}' + '9 days',"
+        " 'user' FROM unnest(ARRAY['input', 'output']) kind ON CONFLICT DO NOTHING"
+    ),
     "DELETE FROM run_analytics.model_prices WHERE origin = 'user' AND model = '{model}'",
-    "INSERT INTO run_analytics.deployments (source_id, name, model)"
-    " VALUES ({source}, 'house-model', 'gpt-4o') ON CONFLICT DO NOTHING",
+    (
+        "INSERT INTO run_analytics.deployments (source_id, name, model)"
+        " VALUES ({source}, 'house-model', 'gpt-4o') ON CONFLICT DO NOTHING"
+    ),
     "DELETE FROM run_analytics.deployments WHERE source_id = {source}",
 )
 
