@@ -169,9 +169,9 @@ def rows_of_table(engine: Engine, table: Table) -> list[str]:
     columns = ", ".join(
         f"t.{each.name if each.kind in exact else each.sql}" for each in table.columns
     )
-    statement = (  # noqa: E501
-        f"SELECT s.name, to_char(t.{table.instant} AT TIME ZONE 'UTC', 'YYYY-MM'), {columns}"
-        f" FROM {table.rows} t JOIN run_sync.sources s USING (source_id)"
+    statement = (
+        f"SELECT s.name, to_char(t.{table.instant} AT TIME ZONE 'UTC', 'YYYY-MM'),"
+        f" {columns} FROM {table.rows} t JOIN run_sync.sources s USING (source_id)"
     )
     with engine.connect() as connection:
         rows = connection.execute(sa.text(statement.replace(":", "\\:"))).all()

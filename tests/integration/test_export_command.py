@@ -127,8 +127,8 @@ def test_a_second_export_at_once_exits_with_75(
     assert (answer.code, answer.err) == (
         75,
         (
-            f"runtide: Another export to {tmp_path}/out is at work, so this one did nothing;"
-            " run it again when that one has ended.\n"
+            f"runtide: Another export to {tmp_path}/out is at work, so this one did"
+            " nothing; run it again when that one has ended.\n"
         ),
     )
     assert (quiet.code, quiet.err) == (75, "")

@@ -57,8 +57,9 @@ PRICES = (
     (
         "INSERT INTO run_analytics.model_prices"
         " (provider, model, token_kind, usd_per_million, effective_from, origin)"
-        " SELECT 'openai', '{model}', kind, {fifth} + 0.25, timestamptz '{month}' + '9 days',"
-        " 'user' FROM unnest(ARRAY['input', 'output']) kind ON CONFLICT DO NOTHING"
+        " SELECT 'openai', '{model}', kind, {fifth} + 0.25,"
+        " timestamptz '{month}' + '9 days', 'user'"
+        " FROM unnest(ARRAY['input', 'output']) kind ON CONFLICT DO NOTHING"
     ),
     "DELETE FROM run_analytics.model_prices WHERE origin = 'user' AND model = '{model}'",
     (
