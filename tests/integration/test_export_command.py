@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
 
@@ -34,7 +33,7 @@ THROUGH = "complete through 2026-11-22 02:00 UTC."
 @pytest.fixture
 def runtide(
     tmp_path: Path, swept_engine: Engine, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Runtide]:
+) -> Runtide:
     make_world(swept_engine)
     runtide = Runtide(tmp_path, swept_engine, capsys)
     runtide.configure("http://127.0.0.1:9/v1")

@@ -349,7 +349,7 @@ NO_MODEL = (
             "x = 1",
             (
                 "x is not a key of runtide; known are database, sources, sync, schedule,"
-                " metrics, alerts."
+                " metrics, alerts, exports."
             ),
         ),
         ("[databas]", "databas is not a key of runtide; did you mean database?"),
