@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,12 +24,14 @@ from etl.domain.run import SECOND, Instant, ThreadId
 from etl.load.database import opened
 from etl.load.holding import holding
 from etl.load.threads import record_source, track
+from etl.warehouse import Format
 from etl.wiring import replay
 from etl.wiring.forgetting import forget
 from etl.wiring.importing import Wanted, run_import, try_import
 from tests.conftest import as_text
 from tests.e2e.copied import DICTIONARIES, WRITTEN
 from tests.integration.builders import NOW_SECONDS, a_payload, query, rows
+from tests.integration.exported import exported_to
 from tests.integration.serving import RunsServer
 from tests.integration.syncing import Syncer
 
@@ -150,6 +153,14 @@ ENDED = {**OPEN, "status": "completed", "completed_at": NOW_SECONDS - 3_500}
 # the same rows --------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Synced:
+    """A history that came by the API, and its payloads."""
+
+    engine: Engine
+    payloads: list[Any]
+
+
 def in_lines(payloads: Iterable[Any], folder: Path) -> None:
     text = "".join(json.dumps(each) + "\n" for each in payloads)
     (folder / "runs.jsonl.gz").write_bytes(gzip.compress(text.encode()))
@@ -173,17 +184,37 @@ def by_thread(payloads: Iterable[Any], folder: Path) -> None:
 @pytest.mark.parametrize("shape", [in_lines, in_pages, by_thread])
 def test_the_same_history_by_api_and_by_files_gives_the_same_tables(
     engine: Engine,
-    second_swept: Engine,
-    data: Path,
+    synced: Synced,
     tmp_path: Path,
     shape: Callable[[Iterable[Any], Path], None],
 ) -> None:
+    shape(synced.payloads, tmp_path)
+
+    report = Importer(engine, tmp_path)(str(tmp_path))
+
+    assert figures(report) == (len(synced.payloads), 0, 0, 0, 0)
+    assert written(engine) == written(synced.engine)
+
+
+def test_what_was_exported_and_imported_again_gives_the_same_tables(
+    engine: Engine, synced: Synced, tmp_path: Path
+) -> None:
+    exported_to(synced.engine, tmp_path / "exported", form=Format.JSONL)
+
+    report = Importer(engine, tmp_path)(str(tmp_path / "exported"))
+
+    assert figures(report) == (len(synced.payloads), 0, 0, 0, 0)
+    assert (report.troubles, dict(report.others)) == ([], {"manifest of an export": 1})
+    assert written(engine) == written(synced.engine)
+
+
+@pytest.fixture
+def synced(second_swept: Engine, data: Path) -> Synced:
+    """The recorded runs and a part of the demo world, synced."""
     lines = (data / "recorded_runs.jsonl").read_text("utf-8").splitlines()
     recorded = RunsServer(list(map(json.loads, lines)))
     recorded.moment = recorded.moments[-1]
     world = World(threads=6, runs=40)
-    payloads = [*world.all_payloads(at=world.now), *recorded.payloads().values()]
-    shape(payloads, tmp_path)
     with DemoServer(world, now=world.now) as api, recorded.listening() as base_url:
         for url, threads in (
             (api.base_url, api.thread_ids),
@@ -192,11 +223,8 @@ def test_the_same_history_by_api_and_by_files_gives_the_same_tables(
             syncer = Syncer(second_swept, url, name=url[-5:].strip("/:"))
             syncer.track(threads)
             assert syncer.sync().outcome is Outcome.SUCCEEDED
-
-    report = Importer(engine, tmp_path)(str(tmp_path))
-
-    assert figures(report) == (len(payloads), 0, 0, 0, 0)
-    assert written(engine) == written(second_swept)
+    payloads = [*world.all_payloads(at=world.now), *recorded.payloads().values()]
+    return Synced(second_swept, payloads)
 
 
 @pytest.fixture

@@ -33,7 +33,9 @@ RECORDS = frozenset(PublishedRun.__struct_fields__) | {
 }
 """Members of runs, messages, run steps and errors that may come before their id."""
 
-TELLING = frozenset({"id", "thread_id", "assistant_id", "run_id"})
+TELLING = frozenset({"id", "thread_id", "assistant_id", "run_id", "runtide_export"})
+"""Members that a thing of its own begins with; the last is a manifest's."""
+
 RUN = frozenset({"id", "status", "created_at"})
 """What tells a run from other things."""
 

@@ -13,6 +13,7 @@ from etl.extract.envelope import DAMAGE, payload_of
 RUN = "thread.run"
 LONGEST_KIND = 60
 ERROR, UNKNOWN = "error", "other JSON"
+MANIFEST = "manifest of an export"
 
 
 class _Look(msgspec.Struct):
@@ -23,6 +24,7 @@ class _Look(msgspec.Struct):
     status: Any = None
     created_at: Any = None
     error: Any = None
+    runtide_export: Any = None
 
 
 _decode_published = msgspec.json.Decoder(PublishedRun).decode
@@ -71,6 +73,8 @@ def _is_run(look: _Look) -> bool:
 def _kind(look: _Look) -> str:
     if isinstance(look.object, str):
         return _shown(look.object)
+    if look.runtide_export is not None:
+        return MANIFEST
     return ERROR if look.error is not None else UNKNOWN
 
 
