@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from etl.cli.logs import LogFormat
 from etl.cli.options import settings_of
 from etl.cli.syncing import Json, Quiet, quiet_when_held, stop_on_signals
-from etl.cli.terminal import complain, counted, in_bytes, in_minutes, say
+from etl.cli.terminal import complain, counted, in_bytes, in_minutes, now, say
 from etl.domain.errors import ConfigError, StoppedError
 
 if TYPE_CHECKING:
@@ -43,12 +45,18 @@ def export(
         typer.Option("--format", metavar="|".join(FORMATS), help="Parquet, by default."),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Write everything anew.")] = False,
+    schedule: Annotated[
+        bool,
+        typer.Option("--schedule", help="Stay, and export after each sync until stopped."),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Write what has changed since the last export: Parquet, or the API's own objects."""
     from etl import wiring  # noqa: PLC0415  # slow to import
 
+    if schedule:
+        return _stay(context, to, form, is_full=full)
     settings = settings_of(context)
     for entry in entries_of(settings, to, form):
         with (
@@ -62,6 +70,35 @@ def export(
         elif not quiet:
             show(done)
     return 0
+
+
+def _stay(
+    context: typer.Context, to: str | None, form: str | None, *, is_full: bool
+) -> int:
+    """Export after each sync, and tell it in the log."""
+    from etl import wiring  # noqa: PLC0415
+    from etl.operations.alerts import alerts_of  # noqa: PLC0415
+    from etl.operations.exporting import follow_syncs  # noqa: PLC0415
+    from etl.operations.incidents import Incidents  # noqa: PLC0415
+
+    if is_full:
+        raise ConfigError(
+            "--full and --schedule do not go together; export once with --full, then stay"
+            " with --schedule."
+        )
+    context.obj.set_up_logs(default=LogFormat.AUTO)
+    settings = settings_of(context)
+    entries = entries_of(settings, to, form)
+    with stop_on_signals() as stop, wiring.database_url(settings):
+        for entry in entries:
+            wiring.check_export(entry)
+        alerts = alerts_of(settings, sleep=partial(_sleep, stop))
+        follow_syncs(settings, entries, Incidents(alerts.send, now=now), stop)
+    return 0
+
+
+def _sleep(stop: Event, seconds: float) -> None:
+    stop.wait(seconds)
 
 
 def entries_of(

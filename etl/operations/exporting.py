@@ -1,16 +1,20 @@
-"""Exports that follow a scheduled sync: whatever becomes of one, the next sync comes."""
+"""Exports that follow syncs: whatever becomes of one, the next sync comes."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event
 
 from etl import wiring
 from etl.config import ExportConfig, Settings
-from etl.domain.errors import HeldError, StoppedError, SyncError
+from etl.domain.errors import DatabaseError, HeldError, StoppedError, SyncError
 from etl.domain.outcome import Outcome, SyncReport
 from etl.operations.incidents import Incidents
 
 log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 10.0
+RETRY_SECONDS = 60.0
+NEVER = object()
 
 Sync = Callable[[str | None], SyncReport]
 
@@ -28,10 +32,33 @@ def with_exports(sync: Sync, settings: Settings, incidents: Incidents, stop: Eve
     return synced
 
 
+def follow_syncs(
+    settings: Settings, entries: Sequence[ExportConfig], incidents: Incidents, stop: Event
+) -> None:
+    """Export, and again after each sync, whoever makes it, until `stop` is set.
+
+    What fails is tried again a minute later; a database that is away is waited for.
+    """
+    done_after: object = NEVER
+    while not stop.is_set():
+        patience = LOOK_SECONDS
+        try:
+            ended_at = wiring.last_sync_at(settings)
+        except DatabaseError as error:
+            log.warning("database away", extra={"error": str(error)})
+            patience = RETRY_SECONDS
+        else:
+            if ended_at != done_after:
+                done = [_export(settings, each, incidents, stop) for each in entries]
+                done_after = ended_at if all(done) else NEVER
+                patience = LOOK_SECONDS if all(done) else RETRY_SECONDS
+        stop.wait(patience)
+
+
 def _export(
     settings: Settings, entry: ExportConfig, incidents: Incidents, stop: Event
-) -> None:
-    """One export; one that fails is told of as a failed sync is."""
+) -> bool:
+    """Export once, and answer whether it went well; a failure is told as a sync's is."""
 
     def watch(_: object) -> None:
         if stop.is_set():
@@ -54,3 +81,5 @@ def _export(
         facts |= {"months_rewritten": done.months_rewritten, "bytes": done.bytes}
         log.info("export ended", extra=facts)
         incidents.end(name, f"Exports to {done.to} go well again,")
+        return True
+    return False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from etl.wiring.checks import Verified, repair, replay, verify, verify_again
-    from etl.wiring.exporting import export
+    from etl.wiring.exporting import check_export, export, last_sync_at
     from etl.wiring.parts import (
         database,
         database_url,
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Verified",
     "Watch",
+    "check_export",
     "database",
     "database_url",
     "embedded",
     "export",
+    "last_sync_at",
     "ready_database",
     "repair",
     "replay",
@@ -38,13 +40,16 @@ __all__ = [
     "write_config",
 ]
 
-_OF_CHECKS = {"Verified", "repair", "replay", "verify", "verify_again"}
-_OF_SYNCS = {"Watch", "run_backfill", "run_sync", "with_keys"}
+_HOMES = {
+    "checks": {"Verified", "repair", "replay", "verify", "verify_again"},
+    "exporting": {"check_export", "export", "last_sync_at"},
+    "syncs": {"Watch", "run_backfill", "run_sync", "with_keys"},
+}
+"""The module of each name; of all others it is `parts`."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = "checks" if name in _OF_CHECKS else "syncs" if name in _OF_SYNCS else "parts"
-    module = "exporting" if name == "export" else module
-    return getattr(import_module(f"{__name__}.{module}"), name)
+    homes = (module for module, names in _HOMES.items() if name in names)
+    return getattr(import_module(f"{__name__}.{next(homes, 'parts')}"), name)

@@ -2,18 +2,23 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shutil import rmtree
 from threading import Event
+from time import monotonic, sleep
 
 import pytest
 from sqlalchemy.engine import Engine
 
-from etl.config import Settings, read_settings
+from etl.config import ExportConfig, Settings, read_settings
 from etl.domain.outcome import Outcome, SyncReport
 from etl.load.database import opened
+from etl.operations import exporting
 from etl.operations.exporting import with_exports
 from etl.operations.incidents import Incidents, Notice
-from etl.warehouse import destination_at
+from etl.warehouse import MANIFEST, destination_at
 from etl.warehouse.holding import alone
 from tests.integration.builders import execute
 from tests.integration.commands import Runtide
@@ -197,3 +202,87 @@ def test_an_export_that_fails_is_told_and_the_next_one_ends_it(
         ),
         ("recovered", f"Exports to {tmp_path}/wh go well again, after 0 h 0 min."),
     ]
+
+
+# After anybody's sync ---------------------------------------------------------------
+
+SYNC_ENDED = (
+    "INSERT INTO run_sync.syncs (started_at, finished_at, trigger, outcome)"
+    " VALUES (clock_timestamp(), clock_timestamp(), 'sync', 'succeeded')"
+)
+PATIENCE_SECONDS = 60.0  # never decides a test, ends one that hangs
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    until = monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert monotonic() < until
+        sleep(0.01)
+
+
+@pytest.fixture
+def following(
+    runtide: Runtide,
+    tmp_path: Path,
+    notices: list[Notice],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Path]:
+    """A place that somebody exports to after each sync."""
+    monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(exporting, "RETRY_SECONDS", 0.01)
+    settings = read_settings(tmp_path / "config.toml", {})
+    incidents, stop = Incidents(notices.append, now=lambda: AT), Event()
+    to = tmp_path / "wh"
+    entries = [ExportConfig(to=str(to))]
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(exporting.follow_syncs, settings, entries, incidents, stop)
+        try:
+            yield to
+        finally:
+            stop.set()
+        work.result()
+
+
+def test_an_export_follows_each_sync_whoever_makes_it(
+    following: Path, swept_engine: Engine, notices: list[Notice]
+) -> None:
+    wait_for((following / MANIFEST).exists)
+    first = manifest_at(following).export_id
+
+    execute(swept_engine, inserted("late", MONTHS[0], 1), SYNC_ENDED)
+
+    wait_for(lambda: manifest_at(following).export_id != first)
+    assert_equal_to_tables(swept_engine, following)
+    assert notices == []
+
+
+def test_an_export_that_fails_is_tried_again_without_another_sync(
+    following: Path, swept_engine: Engine, notices: list[Notice]
+) -> None:
+    wait_for((following / MANIFEST).exists)
+    (following / MANIFEST).write_text("{")
+    execute(swept_engine, SYNC_ENDED)
+    wait_for(lambda: len(notices) == 1)
+
+    (following / MANIFEST).unlink()
+    for table in ("runs", "run_tools", "run_costs", "threads"):
+        rmtree(following / table)
+
+    wait_for(lambda: len(notices) == 2)
+    assert [each.event for each in notices] == ["failed", "recovered"]
+    assert_equal_to_tables(swept_engine, following)
+
+
+def test_everything_anew_after_each_sync_is_refused(
+    runtide: Runtide, tmp_path: Path
+) -> None:
+    answer = runtide("export", "--to", str(tmp_path / "wh"), "--full", "--schedule")
+
+    assert (answer.code, answer.out, answer.err) == (
+        2,
+        "",
+        (
+            "runtide: --full and --schedule do not go together; export once with --full,"
+            " then stay with --schedule.\n"
+        ),
+    )
