@@ -13,7 +13,7 @@ from etl.transform.json_text import dump
 from etl.warehouse.sink import Sink
 
 LEVEL = 3
-"""Of gzip: a tenth larger than the best, for a third of its time (docs/export.md)."""
+"""Of gzip: a quarter larger than the best, in less than a third of its time."""
 
 MOST_TOOL_LISTS = 64
 """Lists of tools that are kept: many runs share one."""
