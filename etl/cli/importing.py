@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOTHING_WRITTEN = "Nothing was written: this is what an import would do."
 KNOWN = " imported before and not changed since; --again reads them anew."
 RESUMED = " gone on with where the last import ended."
-LEFT = " left as they are, the tables are as new or newer."
+LEFT = " not taken: what the tables have is as new or newer."
 KEPT_OUT = " of forgotten threads kept out."
 QUARANTINED = " in quarantine (run_sync.rejects), with the reason."
 

@@ -101,10 +101,16 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+UNKNOWN = datetime.fromtimestamp(0, UTC)
+"""When a payload was true that tells no instant (etl/transform/proof.py)."""
+
+
 def ago(moment: datetime | None, *, now: datetime) -> str:
     """How long ago something was, in its largest unit."""
     if moment is None:
         return "never"
+    if moment == UNKNOWN:
+        return "unknown"
     seconds = int((now - moment).total_seconds())
     for unit, name in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min")):
         if seconds >= unit:

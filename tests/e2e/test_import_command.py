@@ -138,6 +138,7 @@ def test_json_is_one_object(archive: Command) -> None:
     ("arguments", "sentence"),
     [
         (["nowhere.json"], "There is no nowhere.json; nothing was imported."),
+        (["empty"], "There is no file in the folder empty; nothing was imported."),
         (
             ["-", "--saved-at", "yesterday"],
             (
@@ -151,6 +152,8 @@ def test_json_is_one_object(archive: Command) -> None:
 def test_what_cannot_be_meant_is_refused_before_anything_begins(
     archive: Command, arguments: list[str], sentence: str
 ) -> None:
+    (archive.directory / "empty").mkdir(exist_ok=True)
+
     done = archive("import", *arguments)
 
     assert (done.code, done.out, done.err) == (2, "", f"runtide: {sentence}\n")

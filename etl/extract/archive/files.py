@@ -86,10 +86,16 @@ def files_of(paths: Sequence[str]) -> Iterator[ArchiveFile]:
 
 
 def check_paths(paths: Sequence[str]) -> None:
-    """Raise ConfigError where a path that was given does not exist."""
+    """Raise ConfigError where a path that was given does not exist, or holds no file."""
     for path in paths:
-        if path != STANDARD_INPUT and not Path(path).exists():
+        if path == STANDARD_INPUT:
+            continue
+        if not Path(path).exists():
             raise ConfigError(f"There is no {path}; nothing was imported.")
+        if Path(path).is_dir() and next(_below(Path(path)), None) is None:
+            raise ConfigError(
+                f"There is no file in the folder {path}; nothing was imported."
+            )
     if paths.count(STANDARD_INPUT) > 1:
         raise ConfigError("Standard input can be read once; nothing was imported.")
 
