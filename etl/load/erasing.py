@@ -53,6 +53,7 @@ def erase(
     """
     facts = _facts(source_ids, thread_id)
     was_tracked = connection.execute(DELETE_THREAD, facts).rowcount > 0
+    was_noted = connection.execute(DELETE_NOTE, facts).rowcount > 0
     connection.execute(CREATE_ERASED)
     connection.execute(DELETE_RUNS, facts)
     runs = _by_source(connection, COUNT_ERASED, {})
@@ -67,7 +68,7 @@ def erase(
         mine = {"runs": runs.get(source_id, 0), "rejects": rejects.get(source_id, 0)}
         connection.execute(NOTE_ERASURE, {**mine, **_key(source_id, thread_id)})
     return Erased(
-        was_there=was_tracked or bool(runs or rejects or named),
+        was_there=was_tracked or was_noted or bool(runs or rejects or named),
         runs=sum(runs.values()),
         rejects=sum(rejects.values()),
         leftovers=leftovers,
@@ -121,6 +122,12 @@ DELETE_THREAD = _of_sources(
     " WHERE source_id = ANY(:source_ids) AND thread_id = :thread_id"
 )
 """First, as every batch locks its threads first."""
+
+DELETE_NOTE = _of_sources(
+    "DELETE FROM run_sync.untracked"
+    " WHERE source_id = ANY(:source_ids) AND thread_id = :thread_id"
+)
+"""That it was untracked by hand: it stays out anyway, and the note names it."""
 
 CREATE_ERASED = sa.text(
     "CREATE TEMPORARY TABLE runtide_erased (source_id smallint, run_id text,"

@@ -1,22 +1,24 @@
 """The registry of tracked threads, and of the sources they belong to."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
 from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId, TrackedThread
 from etl.domain.bookmark import Bookmark
+from etl.domain.found import Found
 from etl.domain.run import ThreadId
 from etl.load.database import connected
 from etl.load.deployments import record_deployments
 from etl.load.forgotten import is_forgotten
 from etl.load.statements import microseconds
-from etl.load.tables import sources, threads
+from etl.load.tables import sources, threads, untracked
 
 AT_ONCE = 1_000
 """Threads read from the registry by one statement."""
@@ -67,27 +69,99 @@ def known_sources(engine: Engine) -> dict[str, SourceId]:
 
 
 def track(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:
-    """Add threads to the registry, but no forgotten ones; answer how many were new."""
-    wanted = sa.func.unnest(sa.cast(thread_ids, ARRAY(sa.Text))).column_valued("wanted")
-    chosen = sa.select(sa.literal(source_id, sa.SmallInteger), wanted)
-    statement = insert(threads).from_select(
-        ["source_id", "thread_id"], chosen.where(~is_forgotten(source_id, wanted))
-    )
-    with connected(engine) as connection, connection.begin():
+    """Add threads to the registry, but no forgotten ones; answer how many were new.
+
+    That they were untracked by hand is history then.
+    """
+    wanted = _wanted(thread_ids)
+    with _changing(engine, source_id) as connection:
+        connection.execute(
+            sa.delete(untracked).where(*_among(untracked, source_id, wanted))
+        )
+        free = sa.select(wanted).where(~is_forgotten(source_id, wanted.c.thread_id))
         return connection.execute(
-            statement.on_conflict_do_nothing(),
+            _insert(threads, source_id, free.subquery()),
             execution_options={"preserve_rowcount": True},
         ).rowcount
 
 
 def untrack(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:
-    """Take threads out of the registry, their runs stay; answer how many were there."""
-    statement = sa.delete(threads).where(
-        threads.c.source_id == source_id,
-        threads.c.thread_id == sa.any_(sa.cast(thread_ids, ARRAY(sa.Text))),
+    """Take threads out of the registry, their runs stay; answer how many were there.
+
+    It is noted, so that nobody who finds them tracks them again. A forgotten thread
+    stays out without a note, which would name it.
+    """
+    wanted = _wanted(thread_ids)
+    with _changing(engine, source_id) as connection:
+        free = sa.select(wanted).where(~is_forgotten(source_id, wanted.c.thread_id))
+        connection.execute(_insert(untracked, source_id, free.subquery()))
+        return connection.execute(
+            sa.delete(threads).where(*_among(threads, source_id, wanted))
+        ).rowcount
+
+
+def track_found(
+    engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]
+) -> Found:
+    """Add threads that a discovery or a file has named, unless somebody keeps them out.
+
+    Ids may repeat. Some ten thousand at a time are quick.
+    """
+    wanted = _wanted(thread_ids)
+    free = (
+        sa.select(wanted)
+        .where(
+            ~is_forgotten(source_id, wanted.c.thread_id),
+            ~sa.exists().where(
+                untracked.c.source_id == source_id,
+                untracked.c.thread_id == wanted.c.thread_id,
+            ),
+        )
+        .cte("free")
     )
+    added = _insert(threads, source_id, free).returning(sa.literal(1)).cte("added")
+    numbers = [
+        sa.select(sa.func.count()).select_from(each) for each in (wanted, free, added)
+    ]
+    with _changing(engine, source_id) as connection:
+        statement = sa.select(*(each.scalar_subquery() for each in numbers))
+        named, let_in, new = connection.execute(statement).one()
+    return Found(added=new, known=let_in - new, kept_out=named - let_in)
+
+
+@contextmanager
+def _changing(engine: Engine, source_id: SourceId) -> Iterator[Connection]:
+    """A transaction that is alone in changing which threads of a source are tracked.
+
+    Else a thread could be found, and so tracked, while somebody untracks it.
+    """
+    mine = sa.select(sources.c.source_id).where(sources.c.source_id == source_id)
     with connected(engine) as connection, connection.begin():
-        return connection.execute(statement).rowcount
+        connection.execute(mine.with_for_update(key_share=True))
+        yield connection
+
+
+def _wanted(thread_ids: Sequence[ThreadId]) -> sa.CTE:
+    """Distinct ids, as a table of them."""
+    named = sa.func.unnest(sa.cast(thread_ids, ARRAY(sa.Text))).column_valued("named")
+    return sa.select(named.label("thread_id")).distinct().cte("wanted")
+
+
+def _insert(table: sa.Table, source_id: SourceId, wanted: sa.FromClause) -> Insert:
+    """Add threads to a table, unless they stand there."""
+    rows = sa.select(sa.literal(source_id, sa.SmallInteger), wanted.c.thread_id)
+    statement = insert(table).from_select(["source_id", "thread_id"], rows)
+    return statement.on_conflict_do_nothing()
+
+
+def _among(
+    table: sa.Table, source_id: SourceId, wanted: sa.CTE
+) -> list[sa.ColumnElement[bool]]:
+    """The rows of a table that are of these threads."""
+    return [
+        table.c.source_id == source_id,
+        table.c.thread_id.in_(sa.select(wanted.c.thread_id)),
+    ]
 
 
 Choice = Sequence[sa.ColumnElement[bool]]
