@@ -45,7 +45,7 @@ def bar(total: int, *, requests_per_minute: int) -> Iterator["_Bar"]:
     )
     with Progress(*columns, console=Console(), transient=True) as progress:
         task = progress.add_task("", total=total, rate=0.0, left=requests_per_minute)
-        yield _Bar(progress, task, requests_per_minute)
+        yield _Bar(progress, task, total, requests_per_minute)
 
 
 class _Lines:
@@ -59,15 +59,16 @@ class _Lines:
             return
         self._said_at = time.monotonic()
         say(
-            f"{report.threads:,} of {self._total:,} threads,"
+            f"{report.threads:,} of {self._total + report.threads_found:,} threads,"
             f" {report.runs_read:,} runs read, {_rate(report):,.0f} runs/s"
         )
 
 
 class _Bar:
-    def __init__(self, progress: Progress, task: TaskID, budget: int) -> None:
+    def __init__(self, progress: Progress, task: TaskID, total: int, budget: int) -> None:
         self._progress = progress
         self._task = task
+        self._total = total
         self._budget = budget
         self._minute = 0
         self._spent_before = 0
@@ -76,6 +77,7 @@ class _Bar:
         """Move the bar."""
         self._progress.update(
             self._task,
+            total=self._total + report.threads_found,
             completed=report.threads,
             rate=_rate(report),
             left=self._left(report),

@@ -15,7 +15,7 @@ import typer
 from etl.cli import logs
 from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
-from etl.cli.terminal import complain, say, show_table
+from etl.cli.terminal import complain, counted, say, show_table
 from etl.cli.threads import SourceName
 from etl.domain.errors import HeldError
 from etl.domain.outcome import Outcome, SyncReport
@@ -159,6 +159,8 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
             round(report.seconds, 2),
         )
         show_table(headings, [row])
+        if report.threads_found:
+            say(f"{counted(report.threads_found, 'new thread')} found.")
         if not report.threads and not report.errors:
             say("No threads are tracked; run `runtide track THREAD_ID …`.")
         for held in report.held:

@@ -10,6 +10,7 @@ SyncError                    catch only at an entry point
 ├── FileError                this file holds nothing that can be used; go on with the next
 ├── StoppedError             somebody asked to stop; end quietly
 ├── SourceUnavailableError   end this source
+├── DiscoveryError           new threads cannot be found; sync those that are tracked
 ├── HeldError                another sync works on this; ask again later
 ├── DatabaseError            the database cannot be used; end the sync
 │   └── SchemaError          the schema is missing, older or newer than the program
@@ -63,6 +64,10 @@ class StoppedError(SyncError):
 
 class SourceUnavailableError(SyncError):
     """Nothing more can be had from this source in this sync."""
+
+
+class DiscoveryError(SyncError):
+    """The threads of a source cannot be discovered; those that are tracked can be read."""
 
 
 class HeldError(SyncError):

@@ -32,11 +32,13 @@ class Failure:
 class SyncReport:
     """The figures of one sync, counted while it works.
 
-    `held` are the sources it left alone, because another sync is at work there.
+    `threads_found` were not tracked before it. `held` are the sources it left alone,
+    because another sync is at work there.
     """
 
     sync_id: int
     outcome: Outcome = Outcome.SUCCEEDED
+    threads_found: int = 0
     threads: int = 0
     threads_failed: int = 0
     pages: int = 0

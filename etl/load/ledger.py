@@ -48,6 +48,13 @@ def note_due(engine: Engine, sync_id: int, threads_due: int) -> None:
         connection.execute(statement.values(threads_due=threads_due))
 
 
+def note_more_due(engine: Engine, sync_id: int, more: int) -> None:
+    """Note that a sync has found more threads to read."""
+    statement = sa.update(syncs).where(syncs.c.sync_id == sync_id)
+    with connected(engine) as connection, connection.begin():
+        connection.execute(statement.values(threads_due=syncs.c.threads_due + more))
+
+
 def _bury(source_ids: Sequence[SourceId]) -> sa.Update:
     """End the rows of dead syncs; those without sources are older than the locks."""
     ours = sa.cast(list(source_ids), ARRAY(sa.SmallInteger))

@@ -60,6 +60,13 @@ class PassLine:
         }
 
 
+def tell_undiscovered(error: SyncError, *, source: str, sync_id: int) -> None:
+    """New threads of a source could not be found, or not all of them."""
+    log.warning(
+        "discovery failed", extra={"sync_id": sync_id, "source": source} | trouble(error)
+    )
+
+
 def trouble(error: SyncError) -> dict[str, object]:
     """The fields that tell of an error."""
     return {"error": told(error), "request_id": _request_id(error)}

@@ -69,9 +69,21 @@ Reader = Callable[[TrackedThread, Source], Iterator[Increment]]
 """A pass over one thread of a source."""
 
 
+Discover = Callable[[], Iterator[int]]
+"""Finds threads that nobody has tracked yet; yields now and then how many were new."""
+
+
+def nothing_to_discover() -> Iterator[int]:
+    """Threads are tracked by people only."""
+    return iter(())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedSource:
-    """One source with the threads that are to be read from it."""
+    """One source with the threads that are to be read from it.
+
+    `threads` is not looked into before `discover` has ended, well or not.
+    """
 
     source_id: SourceId
     name: str
@@ -79,3 +91,4 @@ class SyncedSource:
     read: Reader
     threads: Iterator[TrackedThread]
     workers: int
+    discover: Discover = nothing_to_discover

@@ -19,6 +19,7 @@ from etl.sync.workers import (
     Outbox,
     ThreadMissing,
     Threads,
+    ThreadsFound,
     WorkerEnded,
 )
 
@@ -135,6 +136,8 @@ class _Sync:
         for item in items:
             if isinstance(item, ThreadMissing):
                 self._note_missing(item.failure)
+            elif isinstance(item, ThreadsFound):
+                self._report.threads_found += item.number
             elif isinstance(item, Failure):
                 self._tally.fail_source(item.source, item.message)
         self._report.requests += requests

@@ -3,19 +3,20 @@
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from etl.domain.batch import Increment, PassFailure, TrackedThread
 from etl.domain.errors import (
+    DatabaseError,
     SourceUnavailableError,
     StoppedError,
     SyncError,
     ThreadMissingError,
 )
 from etl.domain.outcome import Failure
-from etl.sync.pass_line import PassLine, told
+from etl.sync.pass_line import PassLine, tell_undiscovered, told
 from etl.sync.ports import SyncedSource
 
 MOST_PAGES_WAITING = 20
@@ -48,7 +49,14 @@ class ThreadMissing:
     failure: PassFailure
 
 
-Item = Increment | PassFailure | ThreadMissing | Failure | WorkerEnded
+@dataclass(frozen=True, slots=True)
+class ThreadsFound:
+    """A discovery has tracked new threads."""
+
+    number: int
+
+
+Item = Increment | PassFailure | ThreadMissing | ThreadsFound | Failure | WorkerEnded
 """A `Failure` is one of a whole source."""
 
 
@@ -106,6 +114,14 @@ class Threads:
         self._threads = threads
         self._lock = threading.Lock()
         self._closed = False
+        self._begun = False
+
+    def begin(self, prepare: Callable[[], None]) -> None:
+        """Prepare the threads; whoever comes second waits until the first has done so."""
+        with self._lock:
+            if not self._begun:
+                self._begun = True
+                prepare()
 
     def close(self) -> bool:
         """Give out no more; answer whether this call was the one that closed it."""
@@ -187,6 +203,7 @@ def _work(
 ) -> None:
     ended = WorkerEnded()
     try:
+        threads.begin(lambda: _discover(synced, outbox, sync_id))
         for thread in threads:
             if stop.is_set():
                 break
@@ -198,6 +215,19 @@ def _work(
         ended = WorkerEnded(error)
     with suppress(StoppedError):
         outbox.put(ended)
+
+
+def _discover(synced: SyncedSource, outbox: Outbox, sync_id: int) -> None:
+    """Find new threads first; where that fails, those that are tracked are read."""
+    try:
+        for number in synced.discover():
+            outbox.put(ThreadsFound(number))
+            outbox.check()
+    except (StoppedError, DatabaseError):
+        raise
+    except SyncError as error:
+        tell_undiscovered(error, source=synced.name, sync_id=sync_id)
+        outbox.put(Failure(source=synced.name, thread=None, message=told(error)))
 
 
 def _read(

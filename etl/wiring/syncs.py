@@ -18,6 +18,8 @@ from etl.load import ledger, threads
 from etl.load.holding import Hold, holding_free
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
+from etl.sync.ports import nothing_to_discover
+from etl.wiring.discovering import Findings, discovery
 from etl.wiring.journal import journaled
 from etl.wiring.kinds import key_of
 from etl.wiring.parts import ready_database, source_ids
@@ -38,6 +40,7 @@ class Scope:
     thread: ThreadId | None
     more: tuple[sa.ColumnElement[bool], ...] = ()
     from_start: sa.ColumnElement[bool]
+    discovers: bool = False
 
     def choice(self, source_id: SourceId) -> threads.Choice:
         """The threads of one source."""
@@ -64,6 +67,7 @@ def run_sync(
         sources=with_keys(settings, source),
         thread=thread,
         from_start=threads.walk_is_due(settings.config.sync.full_walk),
+        discovers=thread is None,
     )
     with ready_database(settings) as engine:
         return run(settings, engine, scope, watch, stop)
@@ -144,7 +148,16 @@ def run(
             now = clock_from(hold.started_at)
             synced = [
                 parts.enter_context(
-                    _synced(settings, engine, scope, ids[each], each, now=now, stop=stop)
+                    _synced(
+                        settings,
+                        engine,
+                        scope,
+                        ids[each],
+                        each,
+                        sync_id=hold.sync_id,
+                        now=now,
+                        stop=stop,
+                    )
                 )
                 for each in hold.source_ids
             ]
@@ -185,6 +198,7 @@ def _synced(
     source: SourceConfig,
     source_id: SourceId,
     *,
+    sync_id: int,
     now: Callable[[], Instant],
     stop: threading.Event,
 ) -> Iterator[SyncedSource]:
@@ -198,6 +212,14 @@ def _synced(
             read=read,
             threads=threads.tracked(engine, choice, from_start=scope.from_start),
             workers=settings.config.sync.workers,
+            discover=discovery(
+                settings,
+                source,
+                Findings(engine=engine, source_id=source_id, sync_id=sync_id),
+                stop=stop,
+            )
+            if scope.discovers
+            else nothing_to_discover,
         )
 
 
