@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from etl.cli.ids import read_ids
 from etl.cli.options import settings_of
 from etl.cli.terminal import counted, say
-from etl.cli.threads import SourceName, read_ids
+from etl.cli.threads import SourceName
 from etl.domain.errors import ConfigError
 from etl.domain.run import ThreadId
 

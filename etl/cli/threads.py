@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl.cli.ids import read_ids_or_pipe
 from etl.cli.options import settings_of
 from etl.cli.terminal import counted, say, show_table
 from etl.domain.errors import ConfigError
@@ -22,7 +23,9 @@ SourceName = Annotated[
 ]
 IdFile = Annotated[
     Path | None,
-    typer.Option("--file", help="A file with one id a line; - is standard input."),
+    typer.Option(
+        "--file", help="One id a line, or CSV with a column thread_id; - is standard input."
+    ),
 ]
 ThreadIds = Annotated[
     list[str] | None, typer.Argument(metavar="THREAD_ID…", show_default=False)
@@ -55,10 +58,12 @@ def track(
         nonlocal kept_out
         if forgotten:
             erasures.readmit(engine, source_id, ids)
-        kept_out += erasures.count_forgotten(engine, source_id, ids)
-        return registry.track(engine, source_id, ids)
+        added = registry.track(engine, source_id, ids)
+        if added < len(ids):  # only then may there be forgotten ones
+            kept_out += erasures.count_forgotten(engine, source_id, ids)
+        return added
 
-    ids = read_ids(thread_ids, file)
+    ids = read_ids_or_pipe(thread_ids, file)
     added = _in_registry(settings_of(context), source, change, ids)
     say(_tracked(added, known=len(ids) - added - kept_out, kept_out=kept_out))
 
@@ -84,7 +89,7 @@ def untrack(
     """Stop copying threads; their runs stay."""
     from etl.load import threads as registry  # noqa: PLC0415
 
-    ids = read_ids(thread_ids, file)
+    ids = read_ids_or_pipe(thread_ids, file)
     removed = _in_registry(settings_of(context), source, registry.untrack, ids)
     unknown = len(ids) - removed
     rest = f", {unknown:,} not tracked anyway." if unknown else "."
@@ -120,42 +125,6 @@ def show_rows(headings: list[str], rows: Iterator[tuple[object, ...]]) -> None:
     say("\t".join(headings))
     for row in rows:
         say("\t".join("" if value is None else str(value) for value in row))
-
-
-def read_ids(given: list[str] | None, file: Path | None) -> list[ThreadId]:
-    """The distinct thread ids of the command line and the file, blanks left out."""
-    lines = list(given or [])
-    if file is not None:
-        lines += _read_lines(file)
-    ids = dict.fromkeys(ThreadId(line.strip()) for line in lines if line.strip())
-    if not ids:
-        raise ConfigError(
-            "No thread id is given; name some, or a file of them with --file."
-        )
-    for thread_id in ids:
-        _check_id(thread_id)
-    return list(ids)
-
-
-def _check_id(thread_id: ThreadId) -> None:
-    if not thread_id.isprintable() or len(thread_id) > MOST_CHARACTERS:
-        raise ConfigError(
-            f"{thread_id[:40]!r} is no thread id: it holds control characters or more"
-            f" than {MOST_CHARACTERS} characters. Nothing was changed."
-        )
-
-
-MOST_CHARACTERS = 256
-
-
-def _read_lines(file: Path) -> list[str]:
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{file} is not UTF-8 text: {error}.") from error
-    return text.splitlines()
 
 
 def _in_registry(

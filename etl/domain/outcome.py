@@ -38,9 +38,9 @@ class SyncReport:
 
     sync_id: int
     outcome: Outcome = Outcome.SUCCEEDED
-    threads_found: int = 0
     threads: int = 0
     threads_failed: int = 0
+    threads_found: int = 0
     pages: int = 0
     requests: int = 0
     retries: int = 0

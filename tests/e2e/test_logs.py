@@ -12,8 +12,8 @@ from tests.integration.raw_serving import Answer, Request, an_answer
 from tests.integration.raw_threads import RawThreads
 
 FIGURES_OF_ONE = (
-    "threads=1 threads_failed=0 pages=1 requests=1 retries=0 runs_read=2 runs_created=2"
-    " runs_updated=0 runs_unchanged=0 rejects=0"
+    "threads=1 threads_failed=0 threads_found=0 pages=1 requests=1 retries=0 runs_read=2"
+    " runs_created=2 runs_updated=0 runs_unchanged=0 rejects=0"
 )
 
 
@@ -178,8 +178,8 @@ def test_a_failed_attempt_a_failed_pass_and_a_partial_sync_are_warnings(
             in_text(
                 "WARNING",
                 "sync ended",
-                "sync_id=1 trigger=sync outcome=partial threads=2 threads_failed=1 pages=1"
-                " requests=3 retries=1 runs_read=2 runs_created=2 runs_updated=0"
+                "sync_id=1 trigger=sync outcome=partial threads=2 threads_failed=1"
+                " threads_found=0 pages=1 requests=3 retries=1 runs_read=2 runs_created=2 runs_updated=0"
                 " runs_unchanged=0 rejects=0 seconds=S errors=1"
                 f' error="demo, thread thread_b: {refused}"',
             ),

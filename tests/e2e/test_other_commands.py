@@ -45,10 +45,12 @@ def test_threads_come_from_a_file_or_standard_input_once_each(ready: Command) ->
 
     by_file = ready("track", "--file", "ids.txt")
     by_pipe = ready("track", "--file", "-", stdin="thread_2\nthread_3\n")
+    piped = ready("track", stdin="thread_3\nthread_4\n")
     gone = ready("untrack", "thread_1", "thread_9")
 
     assert by_file.out == "2 new threads tracked.\n"
     assert by_pipe.out == "1 new thread tracked, 1 tracked already.\n"
+    assert piped.out == "1 new thread tracked, 1 tracked already.\n"
     assert gone.out == "1 thread untracked, the runs stay, 1 not tracked anyway.\n"
     listed = ready("threads").out
     assert "thread_2" in listed

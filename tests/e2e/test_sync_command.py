@@ -23,6 +23,7 @@ JSON_KEYS = [
     "outcome",
     "threads",
     "threads_failed",
+    "threads_found",
     "pages",
     "requests",
     "retries",

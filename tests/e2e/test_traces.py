@@ -67,6 +67,7 @@ def test_a_sync_is_a_trace_of_its_passes_and_commits(
         "runtide.outcome": "partial",
         "runtide.threads": 2,
         "runtide.threads_failed": 1,
+        "runtide.threads_found": 0,
         "runtide.pages": 1,
         "runtide.requests": 2,
         "runtide.retries": 0,

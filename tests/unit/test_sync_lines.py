@@ -192,6 +192,7 @@ def test_how_a_sync_ended_is_told_as_loud_as_it_is_bad(
                 "outcome": outcome.value,
                 "threads": 3,
                 "threads_failed": 0,
+                "threads_found": 0,
                 "pages": 0,
                 "requests": 0,
                 "retries": 0,
