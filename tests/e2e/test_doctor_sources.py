@@ -287,3 +287,60 @@ def test_a_key_for_hashes_is_looked_for(ready: Command, api: DemoServer) -> None
     assert lines(there.out, "source demo").splitlines()[-1] == (
         "ok        source demo, hash key: HASH_KEY holds one"
     )
+
+
+DISCOVERY = """
+[sources.discovery]
+sql = "{sql}"
+url_env = "APP_DATABASE_URL"
+"""
+
+
+@pytest.mark.parametrize(
+    ("sql", "line"),
+    [
+        (
+            "SELECT 'thread_a' AS thread_id, 7 AS position",
+            (
+                "ok        source demo, discovery: the query answers, and each sync asks"
+                " for the rows behind its position"
+            ),
+        ),
+        (
+            "SELECT 'thread_a'",
+            (
+                "ok        source demo, discovery: the query answers, and each sync asks"
+                " for all rows"
+            ),
+        ),
+        (
+            "SELECT 1 WHERE false",
+            "ok        source demo, discovery: the query runs, and has no rows yet",
+        ),
+        (
+            "SELECT now() > now() AS is_active, 'thread_a' AS thread",
+            (
+                "failed    source demo, discovery: the query's first row holds False, which"
+                " is no id; return the ids first, or in a column named thread_id"
+            ),
+        ),
+        (
+            "SELECT thread FROM nowhere",
+            (
+                "failed    source demo, discovery: the database at {url} refused the query:"
+                ' relation "nowhere" does not exist; correct sql in [sources.discovery]'
+            ),
+        ),
+    ],
+)
+def test_the_query_of_a_discovery_is_run_for_one_row(
+    ready: Command, api: DemoServer, database_url: str, sql: str, line: str
+) -> None:
+    ready.configure(api.base_url, DISCOVERY.format(sql=sql))
+
+    answer = ready("doctor", APP_DATABASE_URL=database_url)
+
+    shown = database_url.replace("postgresql+psycopg", "postgresql")
+    told = lines(answer.out, "source demo").splitlines()[-1]
+    assert told == line.format(url=shown)
+    assert answer.code == (1 if line.startswith("failed") else 0)

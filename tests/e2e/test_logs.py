@@ -179,8 +179,9 @@ def test_a_failed_attempt_a_failed_pass_and_a_partial_sync_are_warnings(
                 "WARNING",
                 "sync ended",
                 "sync_id=1 trigger=sync outcome=partial threads=2 threads_failed=1"
-                " threads_found=0 pages=1 requests=3 retries=1 runs_read=2 runs_created=2 runs_updated=0"
-                " runs_unchanged=0 rejects=0 seconds=S errors=1"
+                " threads_found=0 pages=1 requests=3 retries=1 runs_read=2"
+                " runs_created=2 runs_updated=0 runs_unchanged=0 rejects=0 seconds=S"
+                " errors=1"
                 f' error="demo, thread thread_b: {refused}"',
             ),
             f"runtide: demo, thread thread_b: {refused}",

@@ -63,7 +63,8 @@ def test_ids_of_the_command_line_come_first_and_each_once(file: Path) -> None:
             b"id,title\n1,x\n",
             (
                 "{file} looks like a table ('id,title'), and no column of its first line is"
-                " named thread_id; name one so, or write one id a line. Nothing was changed."
+                " named thread_id; name one so, or write one id a line. Nothing was"
+                " changed."
             ),
         ),
         (

@@ -15,6 +15,7 @@ from etl.operations.doctor.budgets import check_budget
 from etl.operations.doctor.clocks import check_clock, days_until
 from etl.operations.doctor.contact import Contact, contact
 from etl.operations.doctor.database import Seen
+from etl.operations.doctor.discovering import CHECK, check_discovery
 from etl.operations.doctor.endpoints import STILL_ANSWERS, retirement
 from etl.operations.doctor.finding import Finding, Place, Verdict
 from etl.operations.doctor.foundries import CHECK as TOKEN
@@ -62,6 +63,9 @@ def _check_server(
     if made is None:
         yield from _unanswered(place, source)
     yield place.guarded("budget", lambda: check_budget(place, source, made, tracked))
+    told = source.discovery
+    if told is not None:
+        yield place.guarded(CHECK, lambda: check_discovery(settings, place, source, told))
 
 
 def _key(settings: Settings, source: SourceConfig) -> Shown:

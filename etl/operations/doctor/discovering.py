@@ -1,0 +1,31 @@
+"""The discovery of a source's threads: whether its query answers, and with what."""
+
+import threading
+
+from etl.config import DiscoveryConfig, Settings, SourceConfig
+from etl.domain.thread_id import as_thread_id
+from etl.load.asking import asked
+from etl.operations.doctor.finding import Finding, Place
+from etl.wiring.discovering import question_of
+
+CHECK = "discovery"
+MOST_SHOWN = 40
+
+
+def check_discovery(
+    settings: Settings, place: Place, source: SourceConfig, told: DiscoveryConfig
+) -> Finding:
+    """Run the query as a sync does, for its first row only."""
+    question = question_of(settings, source.name, told)
+    rows = list(asked(question, after=None, stop=threading.Event(), most=1))
+    if not rows:
+        return place.ok(CHECK, "the query runs, and has no rows yet")
+    [value] = rows[0].thread_ids
+    if value is not None and as_thread_id(value) is None:
+        return place.failed(
+            CHECK,
+            f"the query's first row holds {repr(value)[:MOST_SHOWN]}, which is no id",
+            "return the ids first, or in a column named thread_id",
+        )
+    how = "all rows" if rows[0].position is None else "the rows behind its position"
+    return place.ok(CHECK, f"the query answers, and each sync asks for {how}")
