@@ -26,6 +26,7 @@ def check(path: Path, config: Config) -> None:
         _check_entra(path, source)
         _check_address(path, source)
         _check_privacy(path, source)
+        _check_discovery(path, source)
         _check_models(path, source)
     entries = config.schedule
     for place, entry in _placed(entries):
@@ -117,6 +118,14 @@ def _check_privacy(path: Path, source: SourceConfig) -> None:
             f"{path}: source {source.name!r} hashes parts of its payloads, and its"
             " privacy has no hash_key_env; name the environment variable that holds"
             " the key."
+        )
+
+
+def _check_discovery(path: Path, source: SourceConfig) -> None:
+    if source.discovery is not None and source.list_threads:
+        raise ConfigError(
+            f"{path}: source {source.name!r} has a discovery and list_threads = true; leave"
+            " one of them out, for new threads are found in one way."
         )
 
 

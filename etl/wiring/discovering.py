@@ -76,7 +76,8 @@ def discovery(
 ) -> Discover:
     """How new threads of a source are found: by its query, in the server's list, or not.
 
-    Nothing is asked before the first thread is wanted.
+    A query wins over `lister`, which is the client of a source whose server lists its
+    threads. Nothing is asked before the sync's workers begin.
     """
     if source.discovery is not None:
         query = partial(_by_query, settings, source.name, source.discovery, stop=stop)

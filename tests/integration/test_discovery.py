@@ -74,7 +74,13 @@ class Scene:
         self.variables = {"APP_DATABASE_URL": url}
         self.told: dict[str, Any] = {}
 
-    def sync(self, sql: str = PLAIN, *, thread: str | None = None) -> SyncReport:
+    def sync(
+        self,
+        sql: str = PLAIN,
+        *,
+        thread: str | None = None,
+        stop: threading.Event | None = None,
+    ) -> SyncReport:
         told = {"sql": sql, "url_env": "APP_DATABASE_URL", "timeout": "60s"} | self.told
         source = SourceConfig(
             name="demo",
@@ -94,7 +100,7 @@ class Scene:
             source=None,
             thread=ThreadId(thread) if thread else None,
             watch=lambda _: nullcontext(Unwatched()),
-            stop=threading.Event(),
+            stop=stop or threading.Event(),
         )
 
     def tracked(self) -> set[str]:
@@ -502,18 +508,58 @@ class TestSQLite:
         assert sole_failure(report).message == f"new threads were not discovered: {told}"
 
 
-def test_a_position_waits_for_what_lies_before_it_to_be_committed(
+def test_rows_without_a_position_come_along_with_all_and_move_nothing(
     scene: Scene, chats: Callable[..., None]
+) -> None:
+    a, b, c = WORLD.thread_ids[:3]
+    chats(a, b, c)
+    sql = "SELECT nullif(id, 3) AS position, openai_thread_id AS thread_id FROM chats"
+
+    first = scene.sync(sql)
+    again = scene.sync(sql)
+
+    assert (first.threads_found, again.threads_found) == (3, 0)
+    assert scene.position == "2"
+
+
+def test_a_query_that_fails_moves_no_position(
+    scene: Scene, application: Engine, chats: Callable[..., None]
 ) -> None:
     a, b = WORLD.thread_ids[:2]
     chats(a)
     scene.sync(GROWING)
-    broken = (
-        "SELECT n AS position, CASE WHEN n > 10000 THEN (1 / (n - 10001))::text"
-        f" ELSE '{b}' END AS thread_id FROM generate_series(2, 10001) n"
-    )
-    report = scene.sync(broken)
+    chats(b)
+    execute(application, "ALTER TABLE chats RENAME TO hidden")
+    failed = scene.sync(GROWING)
+    kept = scene.position
+    execute(application, "ALTER TABLE hidden RENAME TO chats")
 
-    assert len(report.away) == 1
-    assert scene.position == "1"
-    assert scene.tracked() == {a, b}
+    assert (len(failed.away), kept) == (1, "1")
+    assert scene.sync(GROWING).threads_found == 1
+
+
+SLEEPERS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE datname = current_database() AND query LIKE '%pg_sleep(3000)%'
+        AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+
+def test_who_asks_to_stop_does_not_wait_for_the_query(
+    scene: Scene, application: Engine
+) -> None:
+    stop = threading.Event()
+    reports: list[SyncReport] = []
+    scene.told = {"timeout": "1h"}
+    sql = "SELECT pg_sleep(3000)::text"
+    syncing = threading.Thread(target=lambda: reports.append(scene.sync(sql, stop=stop)))
+
+    syncing.start()
+    while query(application, SLEEPERS) == [(0,)]:
+        assert syncing.is_alive()
+    stop.set()
+    syncing.join()
+
+    while query(application, SLEEPERS) != [(0,)]:  # it is cancelled at the server
+        pass
+    assert [(each.outcome, each.errors) for each in reports] == [(Outcome.INTERRUPTED, [])]

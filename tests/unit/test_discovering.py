@@ -114,6 +114,19 @@ def test_a_position_moves_when_all_before_it_is_tracked() -> None:
     )
 
 
+def test_a_query_that_breaks_off_keeps_its_threads_and_its_position() -> None:
+    registry = FakeRegistry()
+
+    def broken(_: Position | None) -> Iterator[Rows]:
+        yield Rows(thread_ids=["a"], position="4")
+        raise DiscoveryError("away")
+
+    with pytest.raises(DiscoveryError):
+        list(discover_by_query(broken, registry, Discovered(), after="0"))
+
+    assert registry.told == [["a"]]
+
+
 @pytest.mark.parametrize(
     ("value", "thread_id"),
     [

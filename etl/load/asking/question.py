@@ -140,12 +140,15 @@ def _statement(
     quoted = '"' + columns[growing].replace('"', '""') + '"'
     if after is not None:
         sql += f" WHERE found.{quoted} > {database.literal(after)}"
-    return sql + f" ORDER BY found.{quoted} NULLS FIRST"
+    return sql + f" ORDER BY found.{quoted}"
 
 
 def _last(rows: Sequence[Any], growing: int, database: Database) -> Position | None:
-    """The largest position of ordered rows: the last one's."""
-    value = rows[-1][growing]
+    """The largest position of ordered rows: the last one's that has one.
+
+    Nulls come first in one database and last in the other; an index knows one way only.
+    """
+    value = next((row[growing] for row in reversed(rows) if row[growing] is not None), None)
     if value is None:
         return None
     position = database.written(value)
