@@ -45,8 +45,8 @@ def _placed(
     return [] if entries is None else [("schedule", entries)]
 
 
-SERVERS_OWN = ("base_url", "api_key_env", "discovery")
-FOUNDRYS_OWN = ("entra", "list_threads")
+SERVERS_OWN = ("base_url", "api_key_env", "list_threads", "discovery")
+FOUNDRYS_OWN = ("entra",)
 
 
 def _check_kind(path: Path, source: SourceConfig) -> None:

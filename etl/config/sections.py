@@ -91,7 +91,7 @@ class SourceConfig(_Section, frozen=True):
     """One server that is asked for runs, or an archive of files.
 
     `models` tells which model a name of the server's own stands for; `list_threads`
-    whether the server's own list of threads is read (a Foundry has one).
+    whether the server's own list of threads is read (a Foundry has one, and so it is).
     """
 
     name: Name

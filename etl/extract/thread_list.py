@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from etl.domain.errors import ContractError, SourceUnavailableError, ThreadMissingError
+from etl.domain.errors import ContractError, DiscoveryError, ThreadMissingError
 from etl.domain.page import Payload
 from etl.domain.run import RunId, ThreadId
 from etl.extract.client import Answer, Client
@@ -24,7 +24,7 @@ class ThreadList:
     def thread_pages(self) -> Iterator[tuple[ThreadId, ...]]:
         """Page through all threads, newest first; ids that cannot be used are left out.
 
-        Raises SourceUnavailableError where there is no such list, and ContractError
+        Raises DiscoveryError where there is no such list, and ContractError
         where the server breaks its rules: going on could miss threads or never end.
         """
         place = _Place()
@@ -48,9 +48,9 @@ class ThreadList:
             return self._client.ask("threads", query)
         except ThreadMissingError as error:
             said = str(error).partition(": ")[2]
-            missing = SourceUnavailableError(
+            missing = DiscoveryError(
                 f"the server has no list of threads: {said}; check base_url, which ends in"
-                " /api/projects/ and the project's name"
+                " /api/projects/ and the project's name, or set list_threads = false"
             )
             missing.request_id = error.request_id
             raise missing from error

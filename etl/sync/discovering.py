@@ -7,6 +7,7 @@ from etl.domain.discovery import Discovered, Position, Rows
 from etl.domain.found import Found
 from etl.domain.run import ThreadId
 from etl.domain.thread_id import as_thread_id
+from etl.sync.ports import ThreadLister
 
 MOST_SHOWN = 40
 
@@ -27,14 +28,6 @@ class Registry(Protocol):
 
     def note_on(self, position: Position | None) -> None:
         """Note that what is new since the last discovery was asked for."""
-        ...
-
-
-class ThreadLister(Protocol):
-    """A server that lists its threads."""
-
-    def thread_pages(self) -> Iterator[tuple[ThreadId, ...]]:
-        """Page through all threads, the newest first."""
         ...
 
 
@@ -72,7 +65,7 @@ def discover_by_list(
     for page in lister.thread_pages():
         added = _take(page, registry, found)
         yield added
-        if not whole and not added:
+        if page and not added and not whole:
             break
     if whole:
         registry.note_whole(None)

@@ -112,7 +112,7 @@ class Threads:
 
     def __init__(self, threads: Iterator[TrackedThread]) -> None:
         self._threads = threads
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # whoever prepares them may close them
         self._closed = False
         self._begun = False
 
@@ -203,7 +203,7 @@ def _work(
 ) -> None:
     ended = WorkerEnded()
     try:
-        threads.begin(lambda: _discover(synced, outbox, sync_id))
+        threads.begin(lambda: _discover(synced, threads, outbox, sync_id))
         for thread in threads:
             if stop.is_set():
                 break
@@ -217,8 +217,11 @@ def _work(
         outbox.put(ended)
 
 
-def _discover(synced: SyncedSource, outbox: Outbox, sync_id: int) -> None:
-    """Find new threads first; where that fails, those that are tracked are read."""
+def _discover(synced: SyncedSource, threads: Threads, outbox: Outbox, sync_id: int) -> None:
+    """Find new threads first; where that fails, those that are tracked are read.
+
+    Unless it shows that nothing can be had from the source at all.
+    """
     try:
         for number in synced.discover():
             outbox.put(ThreadsFound(number))
@@ -227,6 +230,8 @@ def _discover(synced: SyncedSource, outbox: Outbox, sync_id: int) -> None:
         raise
     except SyncError as error:
         tell_undiscovered(error, source=synced.name, sync_id=sync_id)
+        if isinstance(error, SourceUnavailableError):
+            threads.close()
         outbox.put(Failure(source=synced.name, thread=None, message=told(error)))
 
 

@@ -131,10 +131,10 @@ def _verified(
 ) -> Iterator[Verified]:
     """Compare threads of one source; where it is unavailable, that is the last answer."""
     now = clock_from(ledger.now(engine))
-    with http_source(settings, config, now=now, stop=stop) as (source, _):
+    with http_source(settings, config, now=now, stop=stop) as opened:
         checked = check_threads(
             picked,
-            lambda thread: _differences(thread, source, engine),
+            lambda thread: _differences(thread, opened.source, engine),
             workers=settings.config.sync.workers,
             stop=stop,
         )

@@ -70,9 +70,9 @@ def discovery(
     settings: Settings,
     source: SourceConfig,
     findings: Findings,
+    lister: ThreadLister | None,
     *,
     stop: threading.Event,
-    lister: ThreadLister | None = None,
 ) -> Discover:
     """How new threads of a source are found: by its query, in the server's list, or not.
 

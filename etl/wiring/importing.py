@@ -143,7 +143,7 @@ def _watched(wanted: Wanted, watch: ImportWatch) -> Iterator[ImportWatcher]:
 
 
 def _tracking(engine: Engine, source_id: SourceId) -> Callable[[Collection[ThreadId]], int]:
-    """Tracks threads that were not met before; those that were forgotten stay out."""
+    """Tracks threads that were not met before, but none that is to stay out."""
     met: set[ThreadId] = set()
 
     def track(found: Collection[ThreadId]) -> int:
@@ -151,7 +151,7 @@ def _tracking(engine: Engine, source_id: SourceId) -> Callable[[Collection[Threa
         if len(met) > MOST_REMEMBERED:
             met.clear()
         met.update(new)
-        return threads.track(engine, source_id, sorted(new)) if new else 0
+        return threads.track_found(engine, source_id, sorted(new)).added if new else 0
 
     return track
 

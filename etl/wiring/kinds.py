@@ -45,3 +45,9 @@ def identity_of(settings: Settings, source: SourceConfig) -> Identity:
         authority=settings.environment.get("AZURE_AUTHORITY_HOST") or None,
         authorities=settings.environment.get("SSL_CERT_FILE") or None,
     )
+
+
+def lists_threads(source: SourceConfig) -> bool:
+    """Whether new threads are looked for in the server's own list: a Foundry has one."""
+    told = source.list_threads
+    return source.kind == "foundry" if told is None else told

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -20,8 +21,19 @@ from etl.extract.thread_list import ThreadList
 from etl.extract.transports import ThreadTransports
 from etl.extract.untrusted import UntrustedSource
 from etl.sync import Reader, Source, ThreadLister, read_thread, read_untrusted_thread
-from etl.wiring.kinds import headers_of, key_of, query_of
+from etl.wiring.kinds import headers_of, key_of, lists_threads, query_of
 from etl.wiring.privacy import kept_private, privacy_of
+
+
+class Opened(NamedTuple):
+    """A source whose client is open: the way to read it, and its list of threads, if any.
+
+    They share the client, so also its budget.
+    """
+
+    source: Source
+    read: Reader
+    lister: ThreadLister | None
 
 
 @contextmanager
@@ -31,37 +43,17 @@ def http_source(
     *,
     now: Callable[[], Instant],
     stop: threading.Event,
-) -> Iterator[tuple[Source, Reader]]:
-    """One source's client and the way to read it; its connections are closed in the end."""
+) -> Iterator[Opened]:
+    """One source, opened; its connections are closed in the end."""
     privacy = privacy_of(settings, source)
     with _client(settings, source, now=now, stop=stop) as client:
         trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
+        lister = ThreadList(client) if lists_threads(source) else None
         if source.trusted:
-            yield kept_private(trusted, privacy), read_thread
+            yield Opened(kept_private(trusted, privacy), read_thread, lister)
         else:
-            untrusted = UntrustedSource(trusted)
-            yield kept_private(untrusted, privacy), read_untrusted_thread
-
-
-@contextmanager
-def listing(
-    settings: Settings,
-    source: SourceConfig,
-    *,
-    now: Callable[[], Instant],
-    stop: threading.Event,
-) -> Iterator[ThreadLister]:
-    """The list of threads that a source's server keeps; its connections are closed.
-
-    Raises ConfigError where servers of its kind keep none.
-    """
-    if source.kind != "foundry":
-        raise ConfigError(
-            f"Source {source.name!r} is of kind {source.kind!r}, whose servers do not list"
-            " their threads; name them with `runtide track`."
-        )
-    with _client(settings, source, now=now, stop=stop) as client:
-        yield ThreadList(client)
+            untrusted = kept_private(UntrustedSource(trusted), privacy)
+            yield Opened(untrusted, read_untrusted_thread, lister)
 
 
 @contextmanager

@@ -203,21 +203,17 @@ def _synced(
     stop: threading.Event,
 ) -> Iterator[SyncedSource]:
     """One source with its client and its threads; its connections close in the end."""
-    with http_source(settings, source, now=now, stop=stop) as (pages, read):
+    with http_source(settings, source, now=now, stop=stop) as opened:
         choice = scope.choice(source_id)
+        findings = Findings(engine=engine, source_id=source_id, sync_id=sync_id)
         yield SyncedSource(
             source_id=source_id,
             name=source.name,
-            source=pages,
-            read=read,
+            source=opened.source,
+            read=opened.read,
             threads=threads.tracked(engine, choice, from_start=scope.from_start),
             workers=settings.config.sync.workers,
-            discover=discovery(
-                settings,
-                source,
-                Findings(engine=engine, source_id=source_id, sync_id=sync_id),
-                stop=stop,
-            )
+            discover=discovery(settings, source, findings, opened.lister, stop=stop)
             if scope.discovers
             else nothing_to_discover,
         )

@@ -11,9 +11,9 @@ import trustme
 from sqlalchemy.engine import Engine
 
 from etl.config import read_settings
-from etl.domain.errors import ConfigError, SourceUnavailableError
+from etl.domain.errors import DiscoveryError
 from etl.domain.run import Instant
-from etl.wiring.sources import listing
+from etl.wiring.sources import http_source
 from tests.conftest import as_text
 from tests.integration.builders import query, rows
 from tests.integration.certificates import as_context
@@ -105,10 +105,11 @@ class Foundry:
         """What the server's list of threads gives, page by page."""
         settings = read_settings(self.path, {"FOUNDRY_TOKEN": self.project.issuer.issue()})
         [source] = settings.sources()
-        with listing(
+        with http_source(
             settings, source, now=lambda: Instant(0), stop=threading.Event()
-        ) as found:
-            return list(found.thread_pages())
+        ) as opened:
+            assert opened.lister is not None
+            return list(opened.lister.thread_pages())
 
 
 @pytest.fixture
@@ -416,24 +417,11 @@ def test_a_wrong_project_has_no_list_of_threads(foundry: Foundry) -> None:
     foundry.address = foundry.address.replace("demo-project", "another")
     foundry.configure(source=READY)
 
-    with pytest.raises(SourceUnavailableError) as caught:
+    with pytest.raises(DiscoveryError) as caught:
         foundry.listed()
 
     assert str(caught.value) == (
         "the server has no list of threads: HTTP 404 Project not found (request id"
-        " req_of_test); check base_url, which ends in /api/projects/ and the project's name"
-    )
-
-
-def test_servers_of_other_kinds_list_no_threads(foundry: Foundry) -> None:
-    foundry.configure(source=READY)
-    text = foundry.path.read_text().replace('kind = "foundry"\n', "")
-    foundry.path.write_text(text)
-
-    with pytest.raises(ConfigError) as caught:
-        foundry.listed()
-
-    assert str(caught.value) == (
-        "Source 'foundry' is of kind 'openai', whose servers do not list their threads;"
-        " name them with `runtide track`."
+        " req_of_test); check base_url, which ends in /api/projects/ and the project's"
+        " name, or set list_threads = false"
     )

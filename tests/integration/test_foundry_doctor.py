@@ -129,7 +129,8 @@ def test_an_address_that_is_no_projects_is_told_before_and_after(foundry: Foundr
     )
     assert found["list call"] == (
         "failed: the server has no list of threads: HTTP 404 Resource not found (request id"
-        " req_of_test); check base_url, which ends in /api/projects/ and the project's name"
+        " req_of_test); check base_url, which ends in /api/projects/ and the project's"
+        " name, or set list_threads = false"
     )
 
 

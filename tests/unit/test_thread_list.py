@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from etl.domain.errors import ContractError, SourceUnavailableError, SyncError
+from etl.domain.errors import ContractError, DiscoveryError, SyncError
 from etl.extract.thread_list import ThreadList
 from tests.unit.test_client import Script, a_client, error, saying
 
@@ -107,13 +107,14 @@ def test_a_list_that_is_not_sorted_is_an_error_for_who_stops_early_would_miss_th
     )
 
 
-def test_a_server_without_such_a_list_is_unavailable() -> None:
+def test_a_server_without_such_a_list_discovers_nothing() -> None:
     found = failure(saying(404, error("Resource not found")))
 
-    assert isinstance(found, SourceUnavailableError)
+    assert isinstance(found, DiscoveryError)
     assert str(found) == (
         "the server has no list of threads: HTTP 404 Resource not found; check base_url,"
-        " which ends in /api/projects/ and the project's name"
+        " which ends in /api/projects/ and the project's name, or set list_threads ="
+        " false"
     )
 
 
