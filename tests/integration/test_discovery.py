@@ -540,7 +540,7 @@ def test_a_query_that_fails_moves_no_position(
 
 SLEEPERS = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND query LIKE '%pg_sleep(3000)%'
+    WHERE datname = current_database() AND query LIKE 'FETCH%runtide_discovery%'
         AND state = 'active' AND pid <> pg_backend_pid()
 """
 
