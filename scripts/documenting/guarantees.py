@@ -44,8 +44,14 @@ ALSO_NEVER_NULL = {
     ("repriced_days", "model"),
     ("context_growth", "largest_input_tokens"),
     ("sync_health", "started_at"),
+    ("tracked_threads", "tracked_at"),
+    ("tracked_threads", "runs_seen"),
+    ("tracked_threads", "consecutive_errors"),
 }
 """Columns that other views of the same column name leave null."""
+
+BEFORE_THE_FIRST_RUN = ("tracked_threads", "last_run_at")
+"""Where a thread is there before it has any run."""
 
 UNIQUE = {
     ("run_analytics", "sync_health", "sync_id"),
@@ -85,6 +91,8 @@ def is_never_null(relation: Relation, column: Column) -> bool:
     if not relation.is_view:
         return column.is_required
     if relation.name in OF_SINGLE_RUNS and column.name in SUMS:
+        return False
+    if (relation.name, column.name) == BEFORE_THE_FIRST_RUN:
         return False
     return column.name in NEVER_NULL or (relation.name, column.name) in ALSO_NEVER_NULL
 
