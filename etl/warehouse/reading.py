@@ -1,6 +1,6 @@
 """Rows out of Postgres as Arrow, in C and in bounded batches."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 from etl.domain.errors import DatabaseError
 from etl.load.database import for_libpq, shown
 from etl.load.trust import refusal
+from etl.warehouse.ahead import Ahead, reading_ahead
 from etl.warehouse.columns import Column, Kind, Table, arrow_schema
 from etl.warehouse.position import Month
 
@@ -22,9 +23,10 @@ BATCH_BYTES = 8 << 20
 class ArrowReader:
     """Reads months in the snapshot of another transaction."""
 
-    def __init__(self, url: URL, connection: Any) -> None:
+    def __init__(self, url: URL, connection: Any, ahead: Ahead) -> None:
         self._url = url
         self._connection = connection
+        self._ahead = ahead
 
     @classmethod
     @contextmanager
@@ -37,10 +39,14 @@ class ArrowReader:
                 level = "REPEATABLE READ READ ONLY"
                 cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot_name}'")
-            yield cls(url, connection)
+            with reading_ahead() as ahead:
+                yield cls(url, connection, ahead)
 
     def batches(self, table: Table, month: Month) -> "Iterator[pa.RecordBatch]":
         """The rows of a month as the table's columns are typed; DatabaseError else."""
+        return self._ahead(self._batches(table, month))
+
+    def _batches(self, table: Table, month: Month) -> "Generator[pa.RecordBatch]":
         import adbc_driver_postgresql as adbc  # noqa: PLC0415
 
         schema = arrow_schema(table.columns)
