@@ -62,6 +62,9 @@ class Destination(Protocol):
 PARTIAL = ".partial"
 """How the name of a file ends that is being written."""
 
+BESIDE = f".{MANIFEST}{PARTIAL}"
+"""A manifest on its way: who was killed then, or had no more space, leaves it behind."""
+
 OURS = re.compile(
     rf"({'|'.join(table.name for table in TABLES)})/source=[^/]+/month=[^/]+/"
     r"part-[0-9a-f]{16}-[0-9]{4,}\.(parquet|jsonl\.gz)"
@@ -83,7 +86,8 @@ def folder_of(table: str, source: str, month: str) -> str:
 def refuse_foreign(paths: Iterable[str], shown: str) -> None:
     """Raise ConfigError where a destination holds files that no export has written."""
     foreign = min(
-        (path for path in paths if path != MANIFEST and not is_ours(path)), default=""
+        (path for path in paths if path not in {MANIFEST, BESIDE} and not is_ours(path)),
+        default="",
     )
     if foreign:
         raise ConfigError(

@@ -79,10 +79,15 @@ class Folder:
         beside = target.with_name(f".{target.name}{PARTIAL}")
         with self._told():
             target.parent.mkdir(parents=True, exist_ok=True)
-            with beside.open("wb") as file:
-                file.write(content)
-                _sync(file)
-            beside.replace(target)
+            try:
+                with beside.open("wb") as file:
+                    file.write(content)
+                    _sync(file)
+                beside.replace(target)
+            except BaseException:
+                with suppress(OSError):
+                    beside.unlink()
+                raise
             _sync_folders({target.parent}, self.path)
 
     def remove(self, paths: Iterable[str]) -> None:

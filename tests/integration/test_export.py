@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from etl.domain.errors import ConfigError, DatabaseError, DestinationError, HeldError
 from etl.warehouse import MANIFEST, Format, destination_at
 from etl.warehouse.columns import TABLES
+from etl.warehouse.destination import BESIDE
 from etl.warehouse.holding import alone
 from tests.integration.builders import execute, query
 from tests.integration.exported import (
@@ -423,6 +424,28 @@ def test_a_full_disk_leaves_the_export_before(world: Engine, to: Path) -> None:
     assert (to / MANIFEST).read_bytes() == before
     exported_to(world, to)
     assert_equal_to_tables(world, to)
+
+
+def test_a_first_export_that_died_at_its_manifest_is_made_again(
+    world: Engine, to: Path
+) -> None:
+    to.mkdir()
+    (to / BESIDE).write_text('{"runtide_')
+    exported_to(world, to)
+    assert_equal_to_tables(world, to)
+
+
+def test_a_manifest_that_has_no_space_leaves_nothing_behind(to: Path) -> None:
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, kept[1]))
+        with pytest.raises(DestinationError):
+            destination_at(str(to)).put(MANIFEST, bytes(5_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(to.iterdir())
 
 
 def test_a_cost_that_does_not_fit_is_told_and_not_rounded(world: Engine, to: Path) -> None:
