@@ -35,11 +35,13 @@ class File(_Part, frozen=True, kw_only=True):
 class Partition(_Part, frozen=True, kw_only=True):
     """The rows of one table, source and month: all of them, in these files.
 
+    `source_id` tells apart sources that had the same name one after the other;
     `change_xid` is the transaction that changed the month last; `prices` a digest of
     the prices that hold for its models, in run_costs only.
     """
 
     source: str
+    source_id: int | None = None
     month: str
     rows: int
     change_xid: str

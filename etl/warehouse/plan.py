@@ -75,7 +75,11 @@ def _is_seen(had: Partition, month: Month) -> bool:
     Whoever changes a month waits for the one before to end, so the last one that is
     seen stands for all: it must be the one that the files were written after.
     """
-    return month.is_seen and had.change_xid == month.change_xid
+    return (
+        month.is_seen
+        and had.change_xid == month.change_xid
+        and had.source_id == month.source_id
+    )
 
 
 def _stands(had: Partition, standing: Mapping[str, int]) -> bool:
@@ -86,6 +90,14 @@ def _stands(had: Partition, standing: Mapping[str, int]) -> bool:
 def _unnoted(
     left: Iterable[Partition], position: Position, standing: Mapping[str, int]
 ) -> Iterator[Partition]:
-    """Partitions that the database knows nothing of any more, of sources it knows."""
-    known = {each.source for each in position.freshness}
-    return (each for each in left if each.source in known and _stands(each, standing))
+    """Partitions that the database knows nothing of any more, of sources it knows.
+
+    A source that was renamed has moved with its months, whoever has its name now.
+    """
+    return (
+        each
+        for each in left
+        if each.source_id is not None
+        and position.sources.get(each.source_id) == each.source
+        and _stands(each, standing)
+    )

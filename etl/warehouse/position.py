@@ -44,6 +44,7 @@ class Position:
 
     identity: Identity
     snapshot: str
+    sources: Mapping[int, str]
     months: tuple[Month, ...]
     prices: Prices
     freshness: tuple[Freshness, ...]
@@ -82,6 +83,7 @@ def position_of(
     return Position(
         identity=identity,
         snapshot=current_snapshot(connection),
+        sources=sources,
         months=tuple(
             Month(source=sources[row["source_id"]], **row)
             for row in rows

@@ -65,6 +65,7 @@ class FileWriter:
             return None
         return Partition(
             source=wanted.month.source,
+            source_id=wanted.month.source_id,
             month=wanted.month.name,
             rows=sum(file.rows for file in files),
             change_xid=wanted.month.change_xid,

@@ -196,6 +196,34 @@ def test_a_renamed_source_moves_with_its_months(world: Engine, to: Path) -> None
     assert (to / "runs" / "source=a%2Fb" / "month=2026-10").is_dir()
 
 
+def test_a_source_that_takes_the_name_of_another_takes_none_of_its_months(
+    world: Engine, to: Path
+) -> None:
+    exported_to(world, to)
+    moved = changes(
+        world,
+        to,
+        "UPDATE run_sync.sources SET name = 'old' WHERE source_id = 1",
+        "INSERT INTO run_sync.sources (source_id, name, kind, base_url)"
+        " VALUES (3, 'one', 'openai', 'http://one')",
+    )
+    assert {source for _, source, _ in moved} == {"one", "old"}
+
+
+def test_sources_that_swap_names_swap_their_months(world: Engine, to: Path) -> None:
+    """Where one transaction had changed both, as a migration does."""
+    both = "UPDATE run_history.runs SET metadata = NULL WHERE run_id LIKE '%_3'"
+    execute(world, both)
+    exported_to(world, to)
+    changes(
+        world,
+        to,
+        "UPDATE run_sync.sources SET name = 'third' WHERE source_id = 2",
+        "UPDATE run_sync.sources SET name = '2' WHERE source_id = 1",
+        "UPDATE run_sync.sources SET name = 'one' WHERE source_id = 2",
+    )
+
+
 PRICE = """
 INSERT INTO run_analytics.model_prices
     (provider, model, token_kind, usd_per_million, effective_from, origin)
