@@ -65,7 +65,7 @@ def export(
     Whatever ends it early, the export before stands as it was. Raises HeldError,
     ConfigError, DestinationError, DatabaseError, and what `watch` raises.
     """
-    with alone(engine, destination):
+    with alone(engine, destination) as assure_alone:
         last = last_export(destination, order.form, is_full=order.is_full)
         writer = FileWriter(
             destination=destination,
@@ -81,6 +81,7 @@ def export(
             at=at,
             last=last,
             writer=writer,
+            assure_alone=assure_alone,
         )
         return work.done()
 
@@ -95,11 +96,13 @@ class _Work:
     at: datetime
     last: Last
     writer: FileWriter
+    assure_alone: Callable[[], None]
 
     def done(self) -> Exported:
         """Write what has changed, then the manifest, then take away what is old."""
         try:
             manifest, reason = self._written()
+            self.assure_alone()
             self.destination.publish(self.writer.written)
         except BaseException:
             self._withdraw()

@@ -1,23 +1,28 @@
 """One export at a time to a destination: a lock in Postgres that dies with its holder."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.errors import HeldError
-from etl.load.database import connected
+from etl.load.database import connected, translated
 from etl.warehouse.destination import Destination
 
 
 @contextmanager
-def alone(engine: Engine, destination: Destination) -> Iterator[None]:
-    """Be the only export to a destination; raises HeldError where another one is."""
+def alone(engine: Engine, destination: Destination) -> Iterator[Callable[[], None]]:
+    """Be the only export to a destination; raises HeldError where another one is.
+
+    What is yielded raises DatabaseError once the lock may have been lost: whoever lost
+    it must not publish, for another export may be at work.
+    """
     key = lock_key(destination)
     with connected(engine) as connection:
         with connection.begin():
+            connection.execute(sa.text("SET idle_session_timeout = 0"))
             taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(key)))
         if not taken:
             raise HeldError(
@@ -25,10 +30,16 @@ def alone(engine: Engine, destination: Destination) -> Iterator[None]:
                 " nothing; run it again when that one has ended."
             )
         try:
-            yield
+            yield lambda: _assure(connection)
         finally:
             with suppress(sa.exc.SQLAlchemyError), connection.begin():
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
+
+def _assure(connection: Connection) -> None:
+    """The lock lives as long as its connection, which is silent while rows are read."""
+    with translated(connection.engine.url), connection.begin():
+        connection.execute(sa.select(1))
 
 
 def lock_key(destination: Destination) -> int:

@@ -58,6 +58,7 @@ def snapshot_of(engine: Engine) -> Iterator[Connection]:
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         with reading.begin():
+            reading.execute(sa.text(PATIENT))
             yield reading
 
 
@@ -108,6 +109,9 @@ def _xmax(snapshot: str) -> int:
     found = XMIN_XMAX.match(snapshot)
     return int(found[2]) if found else 0
 
+
+PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"
+"""Another connection reads rows, or a file is written; meanwhile this one is silent."""
 
 MAY_KNOW = """
 SELECT bool_and(has_function_privilege(name, 'EXECUTE'))

@@ -11,7 +11,7 @@ from etl.load.database import for_libpq, shown
 from etl.load.trust import refusal
 from etl.warehouse.ahead import Ahead, reading_ahead
 from etl.warehouse.columns import Column, Kind, Table, arrow_schema
-from etl.warehouse.position import Month
+from etl.warehouse.position import PATIENT, Month
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,6 +39,7 @@ class ArrowReader:
                 level = "REPEATABLE READ READ ONLY"
                 cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
                 cursor.execute(f"SET TRANSACTION SNAPSHOT '{snapshot_name}'")
+                cursor.execute(PATIENT)
             with reading_ahead() as ahead:
                 yield cls(url, connection, ahead)
 

@@ -2,8 +2,10 @@
 
 import resource
 import signal
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
+from time import sleep
 
 import duckdb
 import polars as pl
@@ -13,10 +15,13 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from etl.domain.errors import ConfigError, DatabaseError, DestinationError, HeldError
+from etl.load.database import opened
 from etl.warehouse import MANIFEST, Format, destination_at
 from etl.warehouse.columns import TABLES
 from etl.warehouse.destination import BESIDE
 from etl.warehouse.holding import alone
+from etl.warehouse.local import Folder
+from etl.warehouse.sink import Sink
 from tests.integration.builders import execute, query
 from tests.integration.exported import (
     AT,
@@ -421,6 +426,52 @@ def test_one_export_at_a_time_goes_to_a_place(world: Engine, to: Path) -> None:
         " nothing; run it again when that one has ended."
     )
     exported_to(world, to)
+
+
+IMPATIENT = ("idle_in_transaction_session_timeout", "idle_session_timeout")
+
+
+def test_a_server_that_ends_idle_connections_ends_no_export(
+    world: Engine, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one connection reads rows, the lock's and the snapshot's are silent."""
+
+    def slow(destination: Folder, path: str) -> AbstractContextManager[Sink]:
+        sleep(0.25)
+        return create(destination, path)
+
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", slow)
+    user = f'"{world.url.username}"'
+    execute(world, *(f"ALTER ROLE {user} SET {each} = '500ms'" for each in IMPATIENT))
+    try:
+        with opened(world.url.render_as_string(hide_password=False)) as engine:
+            exported_to(engine, to)
+    finally:
+        execute(world, *(f"ALTER ROLE {user} RESET {each}" for each in IMPATIENT))
+    assert_equal_to_tables(world, to)
+
+
+def test_an_export_that_lost_its_lock_publishes_nothing(
+    world: Engine, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may be at work then, and take away what this one's manifest names."""
+
+    def broken(destination: Folder, path: str) -> AbstractContextManager[Sink]:
+        execute(
+            world,
+            "SELECT pg_terminate_backend(pid) FROM pg_locks"
+            " WHERE locktype = 'advisory' AND database ="
+            " (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        return create(destination, path)
+
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", broken)
+    address = world.url.render_as_string(hide_password=False)
+    with opened(address) as engine, pytest.raises(DatabaseError):
+        exported_to(engine, to)
+    assert not [path for path in to.rglob("*") if path.is_file()]
 
 
 def test_a_folder_that_is_a_file_is_told(world: Engine, to: Path) -> None:
