@@ -139,12 +139,14 @@ FROM run_analytics.freshness ORDER BY source
 MONTHS = """
 SELECT relation, source_id, month::text AS day, change_xid::text AS change_xid,
        CASE WHEN CAST(:since AS pg_snapshot) IS NULL THEN false
+            WHEN change_xid >= pg_snapshot_xmax(pg_current_snapshot()) THEN true
             WHEN change_xid < pg_snapshot_xmin(CAST(:since AS pg_snapshot)) THEN true
             ELSE pg_visible_in_snapshot(change_xid, CAST(:since AS pg_snapshot))
        END AS is_seen
 FROM run_analytics.month_changes
 ORDER BY relation, month_changes.month, source_id
 """
+"""An id that lies ahead came with a dump of another server: nothing changed since."""
 
 PRICES = """
 WITH used AS (

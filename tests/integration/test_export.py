@@ -330,6 +330,17 @@ def test_a_database_that_was_set_back_is_written_anew(world: Engine, to: Path) -
     assert_equal_to_tables(world, to)
 
 
+def test_ids_that_a_dump_brought_along_do_not_write_everything_again_and_again(
+    world: Engine, to: Path
+) -> None:
+    """A server that a dump was restored on may count its transactions from far below."""
+    execute(world, "UPDATE run_analytics.month_changes SET change_xid = '900000000'")
+    exported_to(world, to)
+    assert not changes(world, to)
+    moved = changes(world, to, inserted("late", MONTHS[0], 3))
+    assert {(source, month) for _, source, month in moved} == {("one", "2026-09")}
+
+
 # JSON Lines ---------------------------------------------------------------------
 
 
