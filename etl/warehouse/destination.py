@@ -7,7 +7,7 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from etl.domain.errors import ConfigError
 from etl.warehouse.columns import TABLES
@@ -98,11 +98,18 @@ def refuse_foreign(paths: Iterable[str], shown: str) -> None:
 
 def destination_at(to: str) -> Destination:
     """The destination of an address; raises ConfigError where there can be none."""
-    scheme = urlsplit(to).scheme if "://" in to else ""
+    scheme, separator, rest = to.partition("://")
+    scheme = scheme.lower() if separator else ""
+    if not (rest if separator else to).strip("/ ") and to != "/":
+        raise ConfigError(
+            f"{to!r} names no place to export to; write a folder, or a bucket such as"
+            " s3://bucket/runtide."
+        )
     if scheme in {"", "file"}:
         from etl.warehouse.local import Folder  # noqa: PLC0415
 
-        return Folder(Path(to.removeprefix("file://")).expanduser().absolute())
+        path = re.sub("^localhost/", "/", rest) if separator else to
+        return Folder(Path(path).expanduser().absolute())
     from etl.warehouse.remote import ObjectStore  # noqa: PLC0415
 
     return ObjectStore(to, scheme)

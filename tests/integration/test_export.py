@@ -423,6 +423,25 @@ def test_a_scheme_that_nobody_knows_is_refused(world: Engine) -> None:
     )
 
 
+@pytest.mark.parametrize("address", ["", " ", "s3://", "memory:///", "file://"])
+def test_an_address_without_a_place_is_refused(
+    world: Engine, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as "$PLACE", which nobody has set: it would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    assert refused(world, address) == (
+        f"{address!r} names no place to export to; write a folder, or a bucket such as"
+        " s3://bucket/runtide."
+    )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("start", ["file://", "FILE://", "file://localhost"])
+def test_a_file_url_names_a_folder(world: Engine, to: Path, start: str) -> None:
+    exported_to(world, f"{start}{to}")
+    assert_equal_to_tables(world, to)
+
+
 def test_a_scheme_whose_package_is_missing_names_it(world: Engine) -> None:
     assert refused(world, "gs://bucket/x") == (
         "An export to gs:// needs gcsfs, which is not installed; run `pip install gcsfs`."
