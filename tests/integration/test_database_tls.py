@@ -9,7 +9,8 @@ import trustme
 from sqlalchemy.engine import URL
 
 from etl.domain.errors import DatabaseError
-from etl.load.database import connected, opened
+from etl.load.database import connected, opened, parse_url
+from etl.warehouse.reading import ArrowReader
 from tests.integration.certificates import HOST, as_context, expired
 from tests.integration.tls_postgres import serving_tls
 
@@ -121,3 +122,31 @@ def test_a_password_in_the_query_of_a_url_is_not_shown(server_url: URL) -> None:
 
     assert "s3cret" not in answer
     assert "password=***" in answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("trusted", 'snapshot "00000003-0000001B-1" does not exist'),
+        ("of a stranger", "nobody who is trusted here vouches for it"),
+        ("of another name", 'is for "other.example.test"'),
+        ("none", "does not offer TLS"),
+    ],
+)
+def test_the_driver_of_exports_verifies_by_itself(
+    authority: trustme.CA, server_url: URL, kind: str, said: str
+) -> None:
+    """It has a libpq of its own, and connects a second time."""
+    tls = {
+        "trusted": as_context(authority.issue_cert(HOST)),
+        "of a stranger": as_context(trustme.CA().issue_cert(HOST)),
+        "of another name": as_context(authority.issue_cert("other.example.test")),
+        "none": None,
+    }[kind]
+    with serving_tls(server_url, tls) as port:
+        text = f"postgresql://postgres:s3cret@{HOST}:{port}/postgres?hostaddr=127.0.0.1"
+        opening = ArrowReader.opened(parse_url(text), "00000003-0000001B-1")
+        with pytest.raises(DatabaseError) as caught, opening:
+            pass
+    assert said in str(caught.value)
+    assert "s3cret" not in str(caught.value)
