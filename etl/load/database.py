@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 
 from etl.domain.errors import ConfigError, DatabaseError
@@ -59,7 +60,7 @@ def for_psql(text: str) -> tuple[str, dict[str, str]]:
     """
     url = parse_url(text)
     variables = {"PGPASSWORD": str(url.password)} if url.password else {}
-    told = url._replace(password=None).update_query_dict(tls_settings(url))
+    told = _listed(url)._replace(password=None).update_query_dict(tls_settings(url))
     address = told.set(drivername="postgresql")
     spaced = address.render_as_string(hide_password=False)
     return spaced.replace(" ", "%20"), variables  # which libpq insists on
@@ -76,10 +77,20 @@ def for_libpq(url: URL) -> str:
     told = {name: str(value) for name, value in facts.items()}
     if "options" in url.query:
         options = f"{url.query['options']} {options}"
-    whole = url.update_query_dict(told | tls_settings(url) | {"options": options})
+    whole = _listed(url).update_query_dict(told | tls_settings(url) | {"options": options})
     text = whole.set(drivername="postgresql").render_as_string(hide_password=False)
     before, _, query = text.partition("?")
     return f"{before.replace(' ', '%20')}?{query.replace('+', '%20')}"  # as libpq insists
+
+
+def _listed(url: URL) -> URL:
+    """The URL with its hosts and ports as libpq lists them, not as SQLAlchemy does."""
+    if "host" not in url.query:
+        return url
+    driver: Any = PGDialect_psycopg  # whose own part has no types
+    _, told = driver().create_connect_args(url)
+    places = {name: str(told[name]) for name in ("host", "port") if told.get(name)}
+    return url.update_query_dict(places)
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import certifi
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
-from etl.load.database import for_psql, parse_url
+from etl.load.database import for_libpq, for_psql, parse_url
 from etl.load.trust import tls_settings
 
 
@@ -115,3 +116,21 @@ def test_psql_on_this_machine_gets_the_url_as_it_is() -> None:
     url = "postgresql://postgres@/runs?host=%2Frun%2Fpostgresql&port=5432"
 
     assert for_psql(url) == (url, {})
+
+
+@pytest.mark.parametrize(
+    ("hosts", "host", "port"),
+    [
+        ("host=one:5432&host=two:5433", "one,two", "5432,5433"),
+        ("host=one:5433", "one", "5433"),
+        ("host=/run/postgres&port=5432", "/run/postgres", "5432"),
+    ],
+)
+def test_hosts_in_a_query_are_listed_as_libpq_wants_them(
+    hosts: str, host: str, port: str
+) -> None:
+    text = f"postgresql://someone@/history?{hosts}"
+
+    for address in (for_libpq(parse_url(text)), for_psql(text)[0]):
+        found = conninfo_to_dict(address)
+        assert (found["host"], found["port"]) == (host, port)
