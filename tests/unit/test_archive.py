@@ -306,6 +306,20 @@ def test_a_path_that_does_not_exist_is_refused_before_anything_is_read() -> None
     assert str(caught.value) == "There is no /nowhere/at/all.json; nothing was imported."
 
 
+def test_damage_before_the_place_of_going_on_is_told_and_not_counted(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "runs.jsonl"
+    path.write_bytes(LINES[0] + b'\n{"id": 1 2}\n' + b"\n".join(LINES[1:]))
+    [file] = files_of([str(path)])
+
+    damage, *rest = file.things(after=3)
+
+    assert isinstance(damage, Damage)
+    assert damage.line == 2
+    assert [each.run_id for each in rest if isinstance(each, Payload)] == ["run_4", "run_5"]
+
+
 def test_going_on_passes_over_as_many_objects_as_were_taken(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     path.write_bytes(TEXT)

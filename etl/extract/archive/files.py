@@ -57,21 +57,15 @@ class ArchiveFile:
 
 def _things(scanner: Scanner, after: int) -> Iterator[Payload | Other | Damage]:
     elements = scanner.elements()
-    skipped = 0
-    while skipped < after:
-        element = next(elements, None)
-        if element is None:
-            return
-        if isinstance(element, Damage):
-            yield element  # as long as it is there it is told
-        else:
-            skipped += 1
+    left = after
     for element in elements:
-        if isinstance(element, Damage):
-            yield element
-            continue
-        thing = thing_of(element)
-        yield Damage("is damaged", scanner.line, scanner.place) if thing is None else thing
+        thing = element if isinstance(element, Damage) else thing_of(element)
+        if thing is None:
+            thing = Damage("is damaged", scanner.line, scanner.place)
+        if left and not isinstance(thing, Damage):  # as long as that is there it is told
+            left -= 1
+        else:
+            yield thing
 
 
 def files_of(paths: Sequence[str]) -> Iterator[ArchiveFile]:
