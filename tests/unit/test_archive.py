@@ -1,8 +1,10 @@
 """Files of run history: cut at their objects, whatever they are packed in and wherever."""
 
+import errno
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -299,6 +301,56 @@ def test_folders_are_gone_through_in_order_and_hidden_files_are_left_out(
     assert [str(each) for each in found] == ["a.json", "b/1.json", "b/2.json"]
 
 
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/1.json").write_text("{}")
+    (tmp_path / "in/back").symlink_to(tmp_path / "in")
+    (tmp_path / "in/latest").symlink_to(tmp_path / "out")
+    (tmp_path / "in/newest").symlink_to(tmp_path / "out")
+
+    found = [each.name for each in files_of([str(tmp_path / "in")])]
+
+    assert found == [str(tmp_path / "in/latest/1.json")]
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open.json").write_text("{}")
+    scandir = os.scandir
+
+    def refusing(path: str | Path) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    whole, closed = files_of([str(tmp_path)])
+
+    assert [Path(each.name).name for each in (whole, closed)] == ["open.json", "closed"]
+    with pytest.raises(FileError, match=r"^cannot be read: Permission denied$"):
+        list(closed.things(after=0))
+
+
+def test_a_name_that_is_no_utf_8_is_written_out_and_the_file_opens(tmp_path: Path) -> None:
+    try:
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.json")).write_text("{}")
+    except OSError:
+        pytest.skip("this file system takes names of UTF-8 only")
+
+    [file] = files_of([str(tmp_path)])
+
+    assert file.name == file.path == f"{tmp_path}/\\xff.json"
+    assert list(file.things(after=0)) == [Other("other JSON")]
+
+
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(ConfigError, match="cannot be read: File name too long; nothing"):
+        check_paths(["x" * 5_000])
+
+
 def test_a_path_that_does_not_exist_is_refused_before_anything_is_read() -> None:
     with pytest.raises(ConfigError) as caught:
         check_paths(["/nowhere/at/all.json"])
@@ -323,7 +375,7 @@ def test_damage_before_the_place_of_going_on_is_told_and_not_counted(
 def test_going_on_passes_over_as_many_objects_as_were_taken(tmp_path: Path) -> None:
     path = tmp_path / "runs.jsonl"
     path.write_bytes(TEXT)
-    file = ArchiveFile("runs.jsonl", str(path), len(TEXT), Instant(0))
+    file = ArchiveFile("runs.jsonl", str(path), len(TEXT), Instant(0), path)
 
     things = list(file.things(after=3))
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,13 +23,15 @@ STANDARD_INPUT = "-"
 class ArchiveFile:
     """One file; `bytes_read` grows while it is gone through.
 
-    `path` is None for the standard input, which cannot be gone on with.
+    `path` is None for the standard input, which cannot be gone on with. It stands in
+    the tables, so `place` is where the file is opened: names need not be UTF-8.
     """
 
     name: str
     path: str | None
     size: int
     modified_at: Instant
+    place: Path | None = None
     bytes_read: int = 0
 
     def things(self, *, after: int) -> Iterator[Payload | Other | Damage]:
@@ -36,7 +39,7 @@ class ArchiveFile:
 
         Raises FileError where it cannot be opened, or is something else.
         """
-        with _opened(self.path) as file:
+        with _opened(self.place) as file:
             unpacked = Unpacked(file)
             scanner = Scanner(self._noting(unpacked, file))
             last: Damage | None = None
@@ -84,8 +87,7 @@ def check_paths(paths: Sequence[str]) -> None:
     for path in paths:
         if path == STANDARD_INPUT:
             continue
-        if not Path(path).exists():
-            raise ConfigError(f"There is no {path}; nothing was imported.")
+        _check_there(path)
         if Path(path).is_dir() and next(_below(Path(path)), None) is None:
             raise ConfigError(
                 f"There is no file in the folder {path}; nothing was imported."
@@ -94,27 +96,58 @@ def check_paths(paths: Sequence[str]) -> None:
         raise ConfigError("Standard input can be read once; nothing was imported.")
 
 
+def _check_there(path: str) -> None:
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"There is no {path}; nothing was imported.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read: {error.strerror}; nothing was imported."
+        ) from error
+
+
 def _below(folder: Path) -> Iterator[Path]:
-    for above, folders, names in os.walk(folder):
+    """All files below a folder; a folder that cannot be read comes last, as if a file.
+
+    Links to folders are followed, each folder once, wherever they lead.
+    """
+    closed: list[OSError] = []
+    met: set[str] = set()
+    for above, folders, names in os.walk(folder, onerror=closed.append, followlinks=True):
+        real = os.path.realpath(above)
+        if real in met:
+            folders.clear()
+            continue
+        met.add(real)
         folders[:] = sorted(each for each in folders if not each.startswith("."))
         yield from (Path(above, each) for each in sorted(names) if not each.startswith("."))
+    yield from (Path(each.filename) for each in closed)
 
 
 def _file(path: Path) -> ArchiveFile:
-    try:
+    size, modified_at = 0, Instant(0)
+    with suppress(OSError):  # whoever opens it says why
         about = path.stat()
-    except OSError:
-        return ArchiveFile(str(path), str(path.absolute()), 0, Instant(0))
-    modified_at = Instant(about.st_mtime_ns // 1000)
-    return ArchiveFile(str(path), str(path.resolve()), about.st_size, modified_at)
+        size, modified_at = about.st_size, Instant(about.st_mtime_ns // 1000)
+    real = os.path.realpath(path)
+    return ArchiveFile(_as_text(path), _as_text(real), size, modified_at, path)
 
 
-def _opened(path: str | None) -> BinaryIO:
-    if path is None:
+def _as_text(path: Path | str) -> str:
+    """A path whose name is not UTF-8 as text, its odd bytes written out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _opened(place: Path | None) -> BinaryIO:
+    if place is None:
         return open(sys.stdin.fileno(), "rb", closefd=False)  # has no path
     try:
-        if not Path(path).is_file():
+        if place.is_dir():
+            next(os.scandir(place), None)
+        if not place.is_file():
+            place.stat()
             raise FileError("is no ordinary file")
-        return Path(path).open("rb")
+        return place.open("rb")
     except OSError as error:
         raise FileError(f"cannot be read: {error.strerror}") from error
