@@ -13,6 +13,7 @@ from etl.domain.errors import ConfigError
 from etl.domain.importing import ImportReport
 from etl.domain.outcome import Failure, SyncReport
 from etl.domain.run import Instant, ThreadId
+from etl.domain.thread_id import as_thread_id
 from etl.extract.archive.files import check_paths, files_of
 from etl.load import ledger, threads
 from etl.load.database import connected
@@ -143,11 +144,14 @@ def _watched(wanted: Wanted, watch: ImportWatch) -> Iterator[ImportWatcher]:
 
 
 def _tracking(engine: Engine, source_id: SourceId) -> Callable[[Collection[ThreadId]], int]:
-    """Tracks threads that were not met before, but none that is to stay out."""
+    """Tracks threads that were not met before, but none that is to stay out.
+
+    What cannot be an id is left out: a run may name any text, and ids stand in addresses.
+    """
     met: set[ThreadId] = set()
 
     def track(found: Collection[ThreadId]) -> int:
-        new = [each for each in found if each not in met]
+        new = [each for each in found if each not in met and as_thread_id(each) == each]
         if len(met) > MOST_REMEMBERED:
             met.clear()
         met.update(new)

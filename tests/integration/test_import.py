@@ -391,6 +391,17 @@ def test_threads_that_are_found_can_be_tracked(engine: Engine, tmp_path: Path) -
     ]
 
 
+def test_what_cannot_be_an_id_is_not_tracked(engine: Engine, tmp_path: Path) -> None:
+    importer = Importer(engine, tmp_path, kind="openai", base_url="http://localhost/v1")
+    odd = ("..", "a\nb", "x" * 300, " a")
+    runs = [a_run(f"run_{n}", thread_id=each) for n, each in enumerate(odd)]
+
+    report = importer(importer.write("runs.jsonl", *runs, a_run("run_9")), track=True)
+
+    assert (report.threads_tracked, report.runs_created) == (1, 5)
+    assert query(engine, "SELECT thread_id FROM run_sync.threads") == [("thread_a",)]
+
+
 def test_the_threads_of_an_archive_cannot_be_tracked(importer: Importer) -> None:
     with pytest.raises(ConfigError) as caught:
         importer(importer.write("runs.jsonl"), track=True)
