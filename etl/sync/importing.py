@@ -80,7 +80,8 @@ class Order:
     """How files are read: `cleaned` before anything else looks at a payload.
 
     What they say was true no later than `began_at`; `saved_at` is when they were saved,
-    if that is known. `again` reads what was taken in before.
+    if that is known. `again` reads what was taken in before, were it only in part: whoever
+    did that may not have been asked to track, or to believe another instant.
     """
 
     source_id: SourceId
@@ -148,15 +149,15 @@ class _Import:
 
     def _taken(self, file: File) -> int | None:
         """How many objects were taken in already; None where all were."""
-        known = None if file.path is None else self._store.progress_of(file.path)
+        if file.path is None or self._order.again:
+            return 0
+        known = self._store.progress_of(file.path)
         if known is None or (known.size, known.modified_at) != (
             file.size,
             file.modified_at,
         ):
             return 0
-        if known.is_finished:
-            return 0 if self._order.again else None
-        return known.taken
+        return None if known.is_finished else known.taken
 
     def _read(self, file: File, taken: int) -> None:
         """Go through a file; what is damaged is told, and what is whole is taken."""

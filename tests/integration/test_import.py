@@ -402,6 +402,19 @@ def test_what_cannot_be_an_id_is_not_tracked(engine: Engine, tmp_path: Path) -> 
     assert query(engine, "SELECT thread_id FROM run_sync.threads") == [("thread_a",)]
 
 
+def test_threads_of_a_file_that_was_taken_in_in_part_are_tracked(
+    engine: Engine, tmp_path: Path
+) -> None:
+    importer = Importer(engine, tmp_path, kind="openai", base_url="http://localhost/v1")
+    path = Path(importer.write("runs.jsonl", a_run("run_1")))
+    path.write_text(path.read_text() + '{"id": "run_2"')
+
+    importer(str(path))
+    report = importer(str(path), track=True)
+
+    assert (report.outcome, report.threads_tracked) == (Outcome.PARTIAL, 1)
+
+
 def test_the_threads_of_an_archive_cannot_be_tracked(importer: Importer) -> None:
     with pytest.raises(ConfigError) as caught:
         importer(importer.write("runs.jsonl"), track=True)
