@@ -47,8 +47,8 @@ def _check(ids: Iterable[str]) -> None:
     if odd:
         more = f" (and {len(odd) - 1:,} more)" if len(odd) > 1 else ""
         raise ConfigError(
-            f"{odd[0][:40]!r}{more} is no thread id: it holds control characters or more"
-            f" than {MOST_CHARACTERS} characters. Nothing was changed."
+            f"{odd[0][:40]!r}{more} is no thread id: it is . or .., or holds control"
+            f" characters or more than {MOST_CHARACTERS} characters. Nothing was changed."
         )
 
 
@@ -82,12 +82,17 @@ def _decoded(file: Path, content: bytes) -> str:
 def _listed(file: Path, lines: list[str]) -> Iterator[str]:
     """The ids of lines: the whole line, or the column that the first line names."""
     first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith(("{", "[")):
+        raise ConfigError(
+            f"{file} looks like JSON ({first.strip()[:40]!r}); write one id a line. Nothing"
+            " was changed."
+        )
     separator = next((each for each in SEPARATORS if each in first), ",")
     headings = [each.strip().strip('"') for each in first.split(separator)]
     named = [place for place, each in enumerate(headings) if HEADING.fullmatch(each)]
     if named or [each.lower() for each in headings] == ["id"]:
         place = named[0] if named else 0
-        return _column(lines[lines.index(first) + 1 :], place, separator)
+        return _column(file, lines[lines.index(first) + 1 :], place, separator)
     if separator in first:
         raise ConfigError(
             f"{file} looks like a table ({first.strip()[:40]!r}), and no column of its"
@@ -97,6 +102,13 @@ def _listed(file: Path, lines: list[str]) -> Iterator[str]:
     return (line.strip().strip('"') for line in lines)
 
 
-def _column(lines: list[str], place: int, separator: str) -> Iterator[str]:
-    rows = csv.reader(lines, delimiter=separator)
-    return (row[place] for row in rows if len(row) > place)
+def _column(file: Path, lines: list[str], place: int, separator: str) -> Iterator[str]:
+    try:
+        for row in csv.reader(lines, delimiter=separator):
+            if len(row) > place:
+                yield row[place]
+    except csv.Error as error:
+        raise ConfigError(
+            f"{file} cannot be read as CSV: {error}; look for a quotation mark that is not"
+            " closed. Nothing was changed."
+        ) from error

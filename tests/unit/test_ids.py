@@ -55,8 +55,22 @@ def test_ids_of_the_command_line_come_first_and_each_once(file: Path) -> None:
         (
             b"a\nb\x07\n" + b"x" * 300,
             (
-                r"'b\x07' (and 1 more) is no thread id: it holds control characters or more"
-                " than 256 characters. Nothing was changed."
+                r"'b\x07' (and 1 more) is no thread id: it is . or .., or holds control"
+                " characters or more than 256 characters. Nothing was changed."
+            ),
+        ),
+        (
+            b'{"id": "thread_a"}\n{"id": "thread_b"}\n',
+            (
+                '{file} looks like JSON (\'{{"id": "thread_a"}}\'); write one id a line.'
+                " Nothing was changed."
+            ),
+        ),
+        (
+            b'thread_id,title\na,"' + b"x" * 200_000,
+            (
+                "{file} cannot be read as CSV: field larger than field limit (131072); look"
+                " for a quotation mark that is not closed. Nothing was changed."
             ),
         ),
         (
