@@ -507,6 +507,19 @@ class TestSQLite:
         told = said.format(path=file)
         assert sole_failure(report).message == f"new threads were not discovered: {told}"
 
+    def test_a_file_that_is_no_database_is_not_blamed_on_the_query(
+        self, file: Path, scene: Scene
+    ) -> None:
+        file.write_text("no database" * 100)
+
+        report = scene.sync("SELECT id FROM chats")
+
+        assert sole_failure(report).message == (
+            f"new threads were not discovered: the database at sqlite:///{file} cannot be"
+            " reached: file is not a database; check that it runs and that the variable of"
+            " url_env is right"
+        )
+
 
 def test_rows_without_a_position_come_along_with_all_and_move_nothing(
     scene: Scene, chats: Callable[..., None]

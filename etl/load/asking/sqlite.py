@@ -14,6 +14,15 @@ from etl.load.asking.patience import Patience
 from etl.load.asking.question import AT_ONCE, Question
 from etl.load.asking.refusals import refused, stopped, too_slow, unreachable
 
+OF_THE_FILE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+}
+"""What is wrong with a file, whatever it is asked."""
+
 
 class SQLiteDatabase:
     """One file, open for reading only; used by one thread."""
@@ -67,7 +76,12 @@ class SQLiteDatabase:
                 raise stopped() from error
             if self._patience.is_over:
                 raise too_slow(self._question.seconds) from error
-            raise refused(self._question.url, str(error)) from error
+            said = unreachable if _is_of_the_file(error) else refused
+            raise said(self._question.url, str(error)) from error
+
+
+def _is_of_the_file(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in OF_THE_FILE
 
 
 def _connected(question: Question) -> sqlite3.Connection:
