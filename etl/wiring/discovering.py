@@ -15,7 +15,7 @@ from etl.config.sections import span
 from etl.domain.batch import SourceId
 from etl.domain.digest import digest
 from etl.domain.discovery import Discovered, Position
-from etl.domain.errors import DiscoveryError
+from etl.domain.errors import ContractError, DiscoveryError, RefusedError, RetryableError
 from etl.domain.found import Found
 from etl.domain.run import ThreadId
 from etl.load import discoveries, ledger, threads
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 LISTED_WHOLE_EVERY = "7d"
 """How often a server's list is read to its end: threads may come in out of order."""
 
+
+UNDISCOVERED = "new threads were not discovered"
 
 LIST = digest(b"the server's own list")
 """The question that a list answers."""
@@ -132,7 +134,13 @@ def _told(source: SourceConfig, findings: Findings, discover: Discovers) -> Iter
     try:
         yield from discover(findings, found)
     except DiscoveryError as error:
-        raise DiscoveryError(f"new threads were not discovered: {error}") from error
+        raise DiscoveryError(f"{UNDISCOVERED}: {error}") from error
+    except ContractError as error:
+        raise DiscoveryError(
+            f"{UNDISCOVERED}: {error}; set list_threads = false if it stays like this"
+        ) from error
+    except (RefusedError, RetryableError) as error:
+        raise DiscoveryError(f"{UNDISCOVERED}: {error}") from error
     fields = asdict(found) | {
         "sync_id": findings.sync_id,
         "source": source.name,

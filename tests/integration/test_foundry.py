@@ -26,7 +26,7 @@ from tests.integration.entra import (
     Issuer,
 )
 from tests.integration.foundry import SECRET, Project, a_run
-from tests.integration.json_serving import json_serving
+from tests.integration.json_serving import Answer, json_serving
 
 Json = Any
 NAMES = [f"thread_{number}" for number in range(6)]
@@ -425,3 +425,70 @@ def test_a_wrong_project_has_no_list_of_threads(foundry: Foundry) -> None:
         " req_of_test); check base_url, which ends in /api/projects/ and the project's"
         " name, or set list_threads = false"
     )
+
+
+@pytest.mark.usefixtures("token")
+def test_listed_threads_are_read_at_once_and_who_is_untracked_stays_out(
+    foundry: Foundry,
+) -> None:
+    project = foundry.project
+    project.threads = {
+        name: [a_run(name, 1)] for name in map("thread_{:03}".format, range(250))
+    }
+    foundry.configure(source=READY)
+
+    first = json.loads(foundry("sync", "--json").out)
+    foundry("untrack", "thread_249", "thread_000")
+    project.threads["thread_new"] = [a_run("thread_new", 1)]
+    asked = len(project.asked)
+    second = json.loads(foundry("sync", "--json").out)
+
+    assert (first["threads_found"], first["runs_created"]) == (250, 250)
+    assert (second["threads_found"], second["runs_created"]) == (1, 1)
+    lists = [each for each in project.asked[asked:] if each.path[-1] == "threads"]
+    assert len(lists) == 2  # the page with the new thread, and one without
+    tracked = query(foundry.engine, "SELECT thread_id FROM run_sync.threads")
+    assert not {("thread_249",), ("thread_000",)} & set(tracked)
+
+
+@pytest.mark.usefixtures("token")
+def test_a_token_that_is_refused_is_told_once_and_asks_nothing_more(
+    foundry: Foundry, issuer: Issuer
+) -> None:
+    foundry.configure(source=READY)
+    foundry("track", *NAMES)
+    issuer.given = 0
+
+    report = json.loads(foundry("sync", "--json").out)
+
+    assert (report["outcome"], len(report["errors"]), report["requests"]) == (
+        "failed",
+        1,
+        1,
+    )
+
+
+@pytest.mark.usefixtures("token")
+def test_a_list_that_breaks_the_rules_says_that_no_threads_were_discovered(
+    foundry: Foundry,
+) -> None:
+    listed = [{"id": name, "created_at": at} for at, name in enumerate(NAMES, 1)]
+
+    def respond(request: Any) -> Answer:
+        if request.path[-1] == "threads":
+            return Answer(200, {"data": listed, "has_more": False})
+        return foundry.project.respond(request)
+
+    with json_serving(respond) as address:
+        foundry.address = f"{address}/api/projects/demo-project"
+        foundry.configure(source=READY)
+        foundry("track", NAMES[0])
+        printed = foundry("sync")
+
+    assert printed.code == 3
+    assert printed.err == (
+        "runtide: foundry: new threads were not discovered: thread thread_1 is out of"
+        " order: the server does not list the newest threads first (request id"
+        " req_of_test); set list_threads = false if it stays like this\n"
+    )
+    assert query(foundry.engine, "SELECT count(*) FROM run_history.runs") == [(4,)]
