@@ -166,6 +166,16 @@ def test_half_written_lines_cost_only_themselves() -> None:
     ]
 
 
+@pytest.mark.parametrize("size", [1, 20, 1 << 20])
+def test_a_line_that_ends_behind_a_backslash_costs_only_itself(size: int) -> None:
+    text = b'{"id": "run_1", "x": "a\\\nb"}\n' + LINES[0] + b"\n"
+
+    *damage, run = Scanner(pieces(text, size)).elements()
+
+    assert [each.line for each in damage if isinstance(each, Damage)] == [1, 2]
+    assert run == LINES[0]
+
+
 def test_what_is_larger_than_a_run_can_be_is_not_held_in_memory() -> None:
     large = b'{"id": "run_9", "metadata": {"k": "' + b"x" * 5_000 + b'"}}'
     data = b"\n".join([LINES[0], large, LINES[1]])

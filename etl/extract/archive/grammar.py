@@ -5,8 +5,9 @@ import re
 DEEPEST_AT_ONCE = 10
 """Brackets within brackets that one match gets over; deeper ones are counted."""
 
-STRING = rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"'
-"""No string of JSON has a line break in it, so a half-written line ends at its own."""
+STRING = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
+"""No string of JSON has a line break in it, so a half-written line ends at its own; nor
+does one behind a backslash go on, whatever `.` means in the pattern around it."""
 
 SCALAR = re.compile(STRING + rb'|[^\s",\[\]{}:]++')
 SPACE = re.compile(rb"[\s,\x1e]*+")
