@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -13,6 +14,7 @@ from etl.domain.found import Found
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId
 from etl.domain.thread_id import as_thread_id, is_thread_id
+from etl.load.asking import Question
 from etl.sync import SyncedSource, read_thread, sync
 from etl.sync.discovering import UNDERWAY, discover_by_list, discover_by_query
 
@@ -227,3 +229,13 @@ def test_a_registry_that_fails_ends_the_sync() -> None:
 
     with pytest.raises(DatabaseError, match="our own database is gone"):
         a_sync(synced("demo", 1, discover))
+
+
+def test_a_position_belongs_to_the_place_that_the_whole_url_names() -> None:
+    def place(url: str) -> UUID:
+        return Question.to(url, "SELECT 1", seconds=1, variable="URL").digest
+
+    here = place("postgresql:///app?host=/run/a&password=x")
+
+    assert here == place("postgresql:///app?password=y&host=/run/a")
+    assert here != place("postgresql:///app?host=/run/b&password=x")

@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from etl.domain.digest import digest
 from etl.domain.discovery import Position, Rows
 from etl.domain.errors import DiscoveryError
-from etl.load.database import SCHEMES
+from etl.load.database import SCHEMES, SECRETS
 
 AT_ONCE = 10_000
 """Rows that are held at a time."""
@@ -50,8 +50,13 @@ class Question:
 
     @property
     def digest(self) -> UUID:
-        """What a position belongs to: this query, in this database."""
-        place = [self.url.host, self.url.port, self.url.database, self.sql]
+        """What a position belongs to: this query, in this database.
+
+        Host, port and schema may also stand in the query of the URL.
+        """
+        told = [(each, self.url.query[each]) for each in sorted(self.url.query)]
+        more = [each for each in told if each[0] not in SECRETS]
+        place = [self.url.host, self.url.port, self.url.database, *more, self.sql]
         return digest("\n".join(map(str, place)).encode())
 
     @property
