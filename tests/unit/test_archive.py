@@ -356,6 +356,11 @@ def test_a_name_that_is_no_utf_8_is_written_out_and_the_file_opens(tmp_path: Pat
     assert list(file.things(after=0)) == [Other("other JSON")]
 
 
+def test_an_empty_path_is_not_the_current_directory() -> None:
+    with pytest.raises(ConfigError, match="One of the paths is empty; nothing was"):
+        check_paths([""])
+
+
 def test_a_path_that_no_file_can_have_is_refused() -> None:
     with pytest.raises(ConfigError, match="cannot be read: File name too long; nothing"):
         check_paths(["x" * 5_000])

@@ -97,6 +97,8 @@ def check_paths(paths: Sequence[str]) -> None:
 
 
 def _check_there(path: str) -> None:
+    if not path:  # else it would be the current directory
+        raise ConfigError("One of the paths is empty; nothing was imported.")
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError) as error:
