@@ -14,7 +14,7 @@ from etl.domain.errors import ConfigError
 from etl.domain.run import ThreadId
 
 if TYPE_CHECKING:
-    from etl.config import Settings
+    from etl.config import Settings, SourceConfig
 
 AT_ONCE = 10_000
 
@@ -64,7 +64,9 @@ def track(
         return added
 
     ids = read_ids_or_pipe(thread_ids, file)
-    added = _in_registry(settings_of(context), source, change, ids)
+    settings = settings_of(context)
+    asked = settings.asked_sources(source)  # of an archive nothing could be read
+    added = _in_registry(settings, asked, change, ids)
     say(_tracked(added, known=len(ids) - added - kept_out, kept_out=kept_out))
 
 
@@ -90,7 +92,8 @@ def untrack(
     from etl.load import threads as registry  # noqa: PLC0415
 
     ids = read_ids_or_pipe(thread_ids, file)
-    removed = _in_registry(settings_of(context), source, registry.untrack, ids)
+    settings = settings_of(context)
+    removed = _in_registry(settings, settings.sources(source), registry.untrack, ids)
     unknown = len(ids) - removed
     rest = f", {unknown:,} not tracked anyway." if unknown else "."
     say(f"{counted(removed, 'thread')} untracked, the runs stay{rest}")
@@ -129,14 +132,13 @@ def show_rows(headings: list[str], rows: Iterator[tuple[object, ...]]) -> None:
 
 def _in_registry(
     settings: "Settings",
-    source: str | None,
+    chosen: "tuple[SourceConfig, ...]",
     change: Callable[[Any, Any, list[ThreadId]], int],
     ids: list[ThreadId],
 ) -> int:
     """Change the registry for one source, ten thousand ids at a time."""
     from etl import wiring  # noqa: PLC0415
 
-    chosen = settings.sources(source)
     if len(chosen) > 1:
         names = ", ".join(each.name for each in chosen)
         raise ConfigError(f"There are several sources ({names}); name one with --source.")

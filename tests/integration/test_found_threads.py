@@ -159,3 +159,23 @@ def test_the_command_untracks_for_good_and_tracks_again(
 
     assert kept_out == Found(added=0, known=1, kept_out=1)
     assert let_in == Found(added=0, known=2, kept_out=0)
+
+
+@pytest.mark.usefixtures("source")
+def test_an_archive_has_no_threads_to_track(
+    tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runtide = Runtide(tmp_path, engine, capsys)
+    runtide.configure("http://demo")
+    config = tmp_path / "config.toml"
+    text = config.read_text()
+    config.write_text(text + '\n[[sources]]\nname = "old"\nkind = "archive"\n')
+
+    refused, tracked = runtide("track", "--source", "old", "a"), runtide("track", "b")
+
+    assert (refused.code, tracked.code) == (2, 0)
+    assert refused.err == (
+        "runtide: Source 'old' is an archive and has no server to ask; `runtide import`"
+        " reads its files.\n"
+    )
+    assert query(engine, "SELECT thread_id FROM run_sync.threads") == [("b",)]
