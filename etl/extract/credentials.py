@@ -114,7 +114,7 @@ class Identity:
         """One sentence for what azure-identity tells in many lines."""
         if why := _unreached(error):
             return f"Microsoft Entra cannot be reached: {why}; {WHAT_TO_CHECK}"
-        said = self._redacted(_first_line(error))
+        said = _first_line(self._redacted(str(error))) or type(error).__name__
         if self.is_managed:
             return (
                 f"this machine gets no access token for its managed identity: {said}; give"
@@ -184,10 +184,9 @@ def _unreached(error: BaseException) -> str | None:
     return "it did not answer"
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(told: str) -> str:
     """What was said first, without the traces and hints that follow it."""
-    lines = (line.strip() for line in str(error).splitlines())
-    said = next((line for line in lines if line), type(error).__name__)
+    said = next((line.strip() for line in told.splitlines() if line.strip()), "")
     said = said.partition(" Trace ID:")[0].removeprefix("Authentication failed: ")
     short = said if len(said) <= LONGEST_SAID else f"{said[:LONGEST_SAID]}…"
     return short.rstrip(" .:")

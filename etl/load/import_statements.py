@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from etl.load.copying import OBSERVED, staging
-from etl.load.statements import KEY, has_ended, instant
+from etl.load.statements import KEY, has_ended, instant, proved_by_row
 from etl.load.tables import imports, runs
 
 VALUES = [column for column in OBSERVED if column.name not in KEY]
@@ -19,7 +19,7 @@ _same_run = sa.and_(*(runs.c[name] == _staged(runs.c[name]) for name in KEY))
 _differs = sa.tuple_(*(runs.c[each.name] for each in VALUES)).is_distinct_from(
     sa.tuple_(*map(_staged, VALUES))
 )
-_wins = (instant(staging.c.read_at) > runs.c.changed_at) | has_ended(staging.c)
+_wins = (instant(staging.c.read_at) > proved_by_row()) | has_ended(staging.c)
 _count = sa.func.count()
 
 COUNT_LEFT = sa.select(_count).select_from(staging).join(runs, _same_run).where(_differs)

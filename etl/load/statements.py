@@ -48,7 +48,19 @@ def upsert_runs_of_files() -> sa.Select[Any]:
     A run that has ended does so once, so an ended state also wins over an open one,
     whatever the two clocks say.
     """
-    return _upsert(lambda new: (new.changed_at > runs.c.changed_at) | has_ended(new))
+    return _upsert(lambda new: (new.changed_at > proved_by_row()) | has_ended(new))
+
+
+def proved_by_row() -> sa.ColumnElement[Any]:
+    """When a row was read, or what it proves itself where the server's clock is ahead."""
+    ends = (runs.c.completed_at, runs.c.failed_at, runs.c.cancelled_at)
+    moment = sa.text("interval '1 microsecond'")
+    return sa.func.greatest(
+        runs.c.changed_at,
+        runs.c.created_at,
+        runs.c.started_at,
+        *(each + moment for each in ends),
+    )
 
 
 def has_ended(new: Any) -> sa.ColumnElement[bool]:

@@ -73,7 +73,8 @@ def _is_seen(had: Partition, month: Month) -> bool:
     """Whether the files hold what the tables do.
 
     Whoever changes a month waits for the one before to end, so the last one that is
-    seen stands for all: it must be the one that the files were written after.
+    seen stands for all: it must be the one that the files were written after. Both are
+    asked: a standby's snapshot does not name the transactions that are under way.
     """
     return (
         month.is_seen

@@ -22,7 +22,7 @@ from tests.integration.exported import (
 )
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(50, marks=pytest.mark.slow)])
 def test_an_export_may_die_at_any_instant_while_a_sync_writes(
     tmp_path: Path, database_url: str, kills: int
 ) -> None:

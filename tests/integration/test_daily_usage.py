@@ -77,7 +77,7 @@ def connection(shared_engine: Engine) -> Iterator[Connection]:
 
 
 @settings(
-    max_examples=60,
+    max_examples=30,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

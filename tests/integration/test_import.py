@@ -325,6 +325,22 @@ def test_the_end_of_a_run_wins_over_its_open_state_whatever_the_clocks_say(
     assert statuses(engine) == [("run_1", "completed")]
 
 
+def test_a_server_whose_clock_is_ahead_does_not_make_a_file_newer(
+    engine: Engine, importer: Importer
+) -> None:
+    importer(importer.write("new.jsonl", a_run(**ENDED, metadata={"is": "new"})))
+    with engine.begin() as connection:  # fetched before it ended, by the database's clock
+        connection.execute(
+            sa.text(
+                "UPDATE run_history.runs SET changed_at = completed_at - interval '5 s'"
+            )
+        )
+    old = importer.write("old.jsonl", a_run(**ENDED, metadata={"is": "old"}))
+
+    assert figures(importer.tried(old)) == figures(importer(old)) == (0, 0, 0, 1, 0)
+    assert query(engine, "SELECT metadata->>'is' FROM run_history.runs") == [("new",)]
+
+
 def test_an_instant_of_the_far_future_does_not_lock_the_row(
     engine: Engine, tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ print(kilobytes() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-@pytest.mark.parametrize("syncs", [60, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("syncs", [30, pytest.param(500, marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_number_of_syncs(
     engine: Engine, syncs: int, record_property: Callable[[str, object], None]
 ) -> None:

@@ -385,7 +385,7 @@ def live(engine: Engine, number: int, *, lives: int, phases: list[Phase]) -> Non
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_whatever_happens_the_tables_follow_the_world(engine: Engine, number: int) -> None:
-    live(engine, number, lives=12, phases=[Phase.generate])  # shrinking takes minutes
+    live(engine, number, lives=7, phases=[Phase.generate])  # shrinking takes minutes
 
 
 @pytest.mark.slow

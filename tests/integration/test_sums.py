@@ -159,7 +159,7 @@ def connection(shared_engine: Engine) -> Iterator[Connection]:
 
 
 @settings(
-    max_examples=40,
+    max_examples=20,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
