@@ -1,6 +1,7 @@
 """The sums by day follow the runs, whoever writes them and however."""
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -124,10 +125,16 @@ def test_a_refused_batch_leaves_the_sums_alone(engine: Engine, source_id: Source
 def test_two_who_write_one_day_at_the_same_time_both_count(
     engine: Engine, source_id: SourceId
 ) -> None:
-    with engine.connect() as one, engine.connect() as other:
+    with (
+        engine.connect() as one,
+        engine.connect() as other,
+        ThreadPoolExecutor(1) as pool,
+    ):
         put(one, Row(source_id=source_id, run_id="run_1", model="gpt-4o"))
-        put(other, Row(source_id=source_id, run_id="run_2", model="o3-mini"))
+        second = Row(source_id=source_id, run_id="run_2", model="o3-mini")
+        waiting = pool.submit(put, other, second)  # for a month's writers take turns
         one.commit()
+        waiting.result()
         put(other, Row(source_id=source_id, run_id="run_3", model="gpt-4o"))
         other.commit()
 
