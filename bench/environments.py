@@ -21,7 +21,7 @@ def prepared(name: str) -> Path:
     if not installed.exists() or installed.read_text(encoding="utf-8") != stamp:
         sys.stderr.write(f"Installing the peer {name} into {place.relative_to(ROOT)} …\n")
         venv.create(place, clear=True, with_pip=True)
-        options = ["-qq", "--disable-pip-version-check", "--require-hashes"]
+        options = ["-qq", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
         options += ["--only-binary", ":all:", "-r", str(pins)]
         measure(
             (place / "bin" / "python", "-m", "pip", "install", *options), directory=ROOT
