@@ -1,0 +1,1 @@
+"""A year of nightly syncs over made-up threads: what choosing whom to ask costs."""
