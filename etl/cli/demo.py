@@ -105,7 +105,7 @@ def _settings(base_url: str) -> "Settings":
 def _prepare(settings: "Settings", thread_ids: tuple[str, ...]) -> None:
     """An empty database with all threads of the world tracked."""
     from etl import wiring  # noqa: PLC0415
-    from etl.load import schema, threads  # noqa: PLC0415
+    from etl.load import schema, tracking  # noqa: PLC0415
     from etl.load.database import connected  # noqa: PLC0415
 
     with wiring.database(settings) as engine:
@@ -113,7 +113,7 @@ def _prepare(settings: "Settings", thread_ids: tuple[str, ...]) -> None:
             schema.drop(connection)
             schema.upgrade(connection)
         [source_id] = wiring.source_ids(engine, settings.sources())
-        threads.track(engine, source_id, [ThreadId(each) for each in thread_ids])
+        tracking.track(engine, source_id, [ThreadId(each) for each in thread_ids])
 
 
 def _answer(settings: "Settings") -> None:

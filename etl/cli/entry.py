@@ -18,6 +18,7 @@ from etl.cli import (
     exporting,
     forgetting,
     importing,
+    planning,
     prices,
     report,
     scheduling,
@@ -60,6 +61,7 @@ app = typer.Typer(
 setup.add_to(app)
 db.add_to(app)
 threads.add_to(app)
+planning.add_to(app)
 syncing.add_to(app)
 importing.add_to(app)
 scheduling.add_to(app)

@@ -20,21 +20,19 @@ class _Silence:
 
 
 @contextmanager
-def silence(total: int) -> Iterator[_Silence]:
+def silence() -> Iterator[_Silence]:
     """Show nothing."""
-    del total
     yield _Silence()
 
 
 @contextmanager
-def lines(total: int) -> Iterator["_Lines"]:
+def lines() -> Iterator["_Lines"]:
     """Print a plain line now and then."""
-    say(f"syncing {counted(total, 'thread')}")
-    yield _Lines(total)
+    yield _Lines()
 
 
 @contextmanager
-def bar(total: int, *, requests_per_minute: int) -> Iterator["_Bar"]:
+def bar(*, requests_per_minute: int) -> Iterator["_Bar"]:
     """Threads done of all, runs a second, requests left in this minute's budget."""
     columns = (
         TextColumn("threads"),
@@ -44,31 +42,33 @@ def bar(total: int, *, requests_per_minute: int) -> Iterator["_Bar"]:
         TextColumn("{task.fields[left]:,} requests left this minute"),
     )
     with Progress(*columns, console=Console(), transient=True) as progress:
-        task = progress.add_task("", total=total, rate=0.0, left=requests_per_minute)
-        yield _Bar(progress, task, total, requests_per_minute)
+        task = progress.add_task("", total=None, rate=0.0, left=requests_per_minute)
+        yield _Bar(progress, task, requests_per_minute)
 
 
 class _Lines:
-    def __init__(self, total: int) -> None:
-        self._total = total
+    def __init__(self) -> None:
+        self._due: int | None = None
         self._said_at = time.monotonic()
 
     def progressed(self, report: SyncReport) -> None:
-        """Say how far it is, every ten seconds."""
+        """Say what is to be done, and how far it is, every ten seconds."""
+        if report.threads_due != self._due and report.threads_due is not None:
+            self._due = report.threads_due
+            say(f"syncing {counted(self._due, 'thread')}")
         if time.monotonic() - self._said_at < SECONDS_BETWEEN_LINES:
             return
         self._said_at = time.monotonic()
         say(
-            f"{report.threads:,} of {self._total + report.threads_found:,} threads,"
+            f"{report.threads:,} of {report.threads_due or 0:,} threads,"
             f" {report.runs_read:,} runs read, {_rate(report):,.0f} runs/s"
         )
 
 
 class _Bar:
-    def __init__(self, progress: Progress, task: TaskID, total: int, budget: int) -> None:
+    def __init__(self, progress: Progress, task: TaskID, budget: int) -> None:
         self._progress = progress
         self._task = task
-        self._total = total
         self._budget = budget
         self._minute = 0
         self._spent_before = 0
@@ -77,7 +77,7 @@ class _Bar:
         """Move the bar."""
         self._progress.update(
             self._task,
-            total=self._total + report.threads_found,
+            total=report.threads_due,
             completed=report.threads,
             rate=_rate(report),
             left=self._left(report),

@@ -154,14 +154,17 @@ def _show_rows(
 
 
 def _show_sources(sources: "Sequence[SourceOverview]") -> None:
-    headings = ["source", "complete through", "threads", "complete", "failing"]
-    headings += ["never read", "missing", "gone", "address"]
+    waiting = any(source.threads_waiting for source in sources)
+    headings = ["source", "complete through", "threads", "complete"]
+    headings += ["of them waiting"] * waiting
+    headings += ["failing", "never read", "missing", "gone", "address"]
     rows = [
         (
             s.source,
             None if s.complete_through is None else in_minutes(s.complete_through),
             s.threads,
             s.threads_complete,
+            *[s.threads_waiting] * waiting,
             s.threads_failing,
             s.threads_never_read,
             s.threads_missing,
@@ -171,6 +174,11 @@ def _show_sources(sources: "Sequence[SourceOverview]") -> None:
         for s in sources
     ]
     show_table(headings, rows)
+    if waiting:
+        say(
+            "Waiting threads were left for a later sync, each due in its time; `runtide"
+            " plan` tells when."
+        )
 
 
 def _show_contents(standing: "Standing", runs: "RunsOverview | None") -> None:

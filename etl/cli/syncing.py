@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import logs
+from etl.cli.clustering import Cluster, Dask, Shards, cluster_of
 from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
 from etl.cli.terminal import complain, counted, say, show_table
 from etl.cli.threads import SourceName
-from etl.domain.errors import HeldError
+from etl.domain.errors import ConfigError, HeldError
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId
 
@@ -46,6 +47,13 @@ ThreadName = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
+Join = Annotated[
+    bool,
+    typer.Option(
+        "--join",
+        help="Share the sync with every other process that says so, on any machine.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
 
 
@@ -53,6 +61,9 @@ def sync(
     context: typer.Context,
     source: SourceName = None,
     thread: ThreadName = None,
+    join: Join = False,
+    dask: Dask = None,
+    shards: Shards = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -60,9 +71,12 @@ def sync(
     from etl.operations.afterwards import told  # noqa: PLC0415  # slow to import
 
     settings = settings_of(context)
+    if join and thread:
+        raise ConfigError("--join shares whole syncs; leave out --thread, or --join.")
+    cluster = cluster_of(dask, shards, thread)
     watch = watcher_for(settings, source, is_silent=as_json or quiet)
     with told(settings) as tell, quiet_when_held(quiet):
-        report = run(settings, source, thread, watch)
+        report = run(settings, source, thread, watch, join=join, cluster=cluster)
         print_report(report, as_json=as_json, quiet=quiet)
         if trouble := tell(report):
             complain(trouble)
@@ -81,18 +95,27 @@ def quiet_when_held(quiet: bool) -> Iterator[None]:
 
 
 def run(
-    settings: "Settings", source: str | None, thread: str | None, watch: "Watch"
+    settings: "Settings",
+    source: str | None,
+    thread: str | None,
+    watch: "Watch",
+    *,
+    join: bool = False,
+    cluster: Cluster | None = None,
 ) -> SyncReport:
     """Sync, and end early but in order where somebody asks for it."""
     from etl import wiring  # noqa: PLC0415  # slow to import
 
     with stop_on_signals() as stop:
+        if cluster is not None:
+            return cluster.sync(settings, source=source, watch=watch, stop=stop)
         return wiring.run_sync(
             settings,
             source=source,
             thread=ThreadId(thread) if thread else None,
             watch=watch,
             stop=stop,
+            join=join,
         )
 
 
@@ -159,9 +182,8 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
             round(report.seconds, 2),
         )
         show_table(headings, [row])
-        if report.threads_found:
-            say(f"{counted(report.threads_found, 'new thread')} found.")
-        if not report.threads and not report.errors:
+        _show_others(report)
+        if report.threads_due == 0 and not report.errors and not report.threads_left:
             say("No threads are tracked; run `runtide track THREAD_ID …`.")
         for held in report.held:
             complain(held.message)
@@ -170,3 +192,15 @@ def show_report(report: SyncReport, *, quiet: bool) -> None:
     if len(report.errors) > MOST_ERRORS_SHOWN:
         more = len(report.errors) - MOST_ERRORS_SHOWN
         complain(f"… and {more:,} more; `runtide threads` shows them all.")
+
+
+def _show_others(report: SyncReport) -> None:
+    """Print what became of threads that were not tracked, not due, or not kept."""
+    if report.threads_found:
+        say(f"{counted(report.threads_found, 'new thread')} found.")
+    if report.threads_left:
+        left = counted(report.threads_left, "thread")
+        say(f"{left} left for a later sync; `runtide plan` shows the next one.")
+    if report.threads_refused:
+        taken = counted(report.threads_refused, "thread")
+        say(f"{taken} taken over by another process, for this one did not answer.")

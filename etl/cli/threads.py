@@ -50,7 +50,7 @@ def track(
 ) -> None:
     """Begin copying threads."""
     from etl.load import forgotten as erasures  # noqa: PLC0415  # slow to import
-    from etl.load import threads as registry  # noqa: PLC0415
+    from etl.load import tracking as registry  # noqa: PLC0415
 
     kept_out = 0
 
@@ -89,7 +89,7 @@ def untrack(
     file: IdFile = None,
 ) -> None:
     """Stop copying threads; their runs stay."""
-    from etl.load import threads as registry  # noqa: PLC0415
+    from etl.load import tracking as registry  # noqa: PLC0415
 
     ids = read_ids_or_pipe(thread_ids, file)
     settings = settings_of(context)

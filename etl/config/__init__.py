@@ -17,7 +17,7 @@ from etl.config.sections import (
     SyncConfig,
     Treatment,
 )
-from etl.config.settings import Settings
+from etl.config.settings import Settings, supposing
 
 __all__ = [
     "EMBEDDED",
@@ -37,4 +37,5 @@ __all__ = [
     "SyncConfig",
     "Treatment",
     "read_settings",
+    "supposing",
 ]

@@ -1,5 +1,6 @@
 """What types cannot say about a configuration."""
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,7 +8,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from etl.config.sections import AlertConfig, Config, ScheduleConfig, SourceConfig
+from etl.config.sections import (
+    AlertConfig,
+    Config,
+    ExportConfig,
+    ScheduleConfig,
+    SourceConfig,
+)
 from etl.domain.errors import ConfigError
 from etl.domain.model_name import LONGEST_NAME, is_model
 
@@ -34,6 +41,8 @@ def check(path: Path, config: Config) -> None:
         _check_is_asked(path, place, entry, config)
     for number, alert in enumerate(config.alerts):
         _check_alert(path, f"alerts[{number}]", alert)
+    for number, export in enumerate(config.exports):
+        check_catalog(f"{path}: exports[{number}]", export)
 
 
 def _placed(
@@ -192,4 +201,29 @@ def _check_alert(path: Path, place: str, alert: AlertConfig) -> None:
     if bool(alert.command) == (alert.url_env is not None):
         raise ConfigError(
             f"{path}: {place} needs either a command or a url_env, and not both."
+        )
+
+
+SECRETIVE = re.compile(r"secret|password|token|credential|access-key|account-key|auth|sas")
+"""What of a catalog's properties lets somebody in."""
+
+
+def check_catalog(place: str, export: ExportConfig) -> None:
+    """A catalog is of Iceberg tables, and its secrets stand in the environment."""
+    if export.catalog is None:
+        return
+    if export.format != "iceberg":
+        raise ConfigError(
+            f'{place} has a catalog, which only format = "iceberg" needs; leave it out.'
+        )
+    name = str(export.catalog_name)
+    told = export.catalog_properties
+    secret = next((key for key in told if SECRETIVE.search(key.lower())), None)
+    if urlsplit(told.get("uri", "")).password is not None:
+        secret = "uri"  # noqa: S105  # the name of a key
+    if secret:
+        variable = re.sub("[.]", "__", re.sub("-", "_", secret)).upper()
+        raise ConfigError(
+            f"{place}.catalog holds a secret in {secret}; take it out and set"
+            f" PYICEBERG_CATALOG__{name.upper()}__{variable} in the environment."
         )

@@ -14,6 +14,8 @@ from etl.config.sections import (
     DiscoveryConfig,
     EntraConfig,
     Event,
+    ExportConfig,
+    ExportFormat,
     Kind,
     MetricsConfig,
     PrivacyConfig,
@@ -74,7 +76,9 @@ def _shown(key: str, value: Any) -> str:
             return repr(value)
 
 
-SECRETIVE = re.compile(r"(^database\.url|_env|^sources(\[\d+\])?|^alerts(\[\d+\])?)\Z")
+SECRETIVE = re.compile(
+    r"(^database\.url|_env|^sources(\[\d+\])?|^alerts(\[\d+\])?|^exports(\[\d+\])?\.catalog.*)\Z"
+)
 """Keys at which people put secrets, rightly or by mistake."""
 
 
@@ -97,6 +101,7 @@ def _struct_at(place: str) -> type[msgspec.Struct]:
         "schedule": ScheduleConfig,
         "metrics": MetricsConfig,
         "alerts": AlertConfig,
+        "exports": ExportConfig,
     }
     return sections.get(re.sub(r"\[\d+\]", "", place), Config)
 
@@ -129,6 +134,11 @@ IN_WORDS = {
     r"str matching regex '^[^\\s:]+:[0-9]{1,5}\\Z'": (
         "a host and a port such as 127.0.0.1:9464"
     ),
+    r"str matching regex '^[A-Za-z0-9_]+(\\.[A-Za-z0-9_]+)*\\Z'": (
+        "letters, digits and underscores, with dots between names"
+    ),
+    "str | object | null": "the name of a catalog, or a table that describes it",
+    "str | object": "the name of a catalog, or a table that describes it",
     "bool": "true or false",
     "int": "a whole number",
     "str": "a text in quotes",
@@ -142,7 +152,7 @@ LISTS = {
     "schedule": "a table, or a list of tables, each under [[schedule]]",
 }
 
-CHOICES = {"kind": Kind, "on": Event, "credential": Credential}
+CHOICES = {"kind": Kind, "on": Event, "credential": Credential, "format": ExportFormat}
 """The choices of a key; every other one is about privacy."""
 
 

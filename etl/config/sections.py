@@ -11,10 +11,11 @@ EMBEDDED = "embedded"
 Kind = Literal["openai", "foundry", "archive"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}\Z")]
 Variable = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\Z")]
-Span = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[smhdw]\Z")]
+SPAN = r"^[1-9][0-9]{0,3}[smhdw]\Z"
+Span = Annotated[str, Meta(pattern=SPAN)]
 Treatment = Literal["keep", "hash", "omit"]
 Credential = Literal["default", "client_secret", "managed_identity"]
-ExportFormat = Literal["parquet", "jsonl"]
+ExportFormat = Literal["parquet", "jsonl", "iceberg"]
 Event = Literal["failed", "overdue", "recovered"]
 
 SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
@@ -122,12 +123,35 @@ class SourceConfig(_Section, frozen=True):
 
 
 class SyncConfig(_Section, frozen=True):
-    """How a sync works; each source has its own workers."""
+    """How a sync works; each source has its own workers.
+
+    `window` is how long it may take: where not all threads can be asked in it, those
+    that are due are, and none later than `max_interval`. `lease` is how long a process
+    that does not answer keeps its part of a shared sync.
+    """
 
     workers: Annotated[int, Meta(ge=1, le=256)] = 8
     page_size: Annotated[int, Meta(ge=1, le=100)] = 100
+    window: Span | None = None
+    lease: Span = "60s"
+    max_interval: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]\Z")] = "30d"
     full_walk_every: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]$")] | None = None
     keep_ledger: Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,3}[hdw]$")] = "365d"
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """After how long every thread is asked again."""
+        return span(self.max_interval)
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a process keeps its part of a shared sync without a sign of life."""
+        return span(self.lease).total_seconds()
+
+    @property
+    def time_allowed(self) -> timedelta | None:
+        """How long a sync may take; None is as long as it needs."""
+        return None if self.window is None else span(self.window)
 
     @property
     def full_walk(self) -> timedelta | None:
@@ -167,10 +191,31 @@ class AlertConfig(_Section, frozen=True):
 
 
 class ExportConfig(_Section, frozen=True):
-    """Where run history goes on to as files, and as which."""
+    """Where run history goes on to as files, and as which.
+
+    A catalog of Iceberg tables is named, or described as PyIceberg has it; without one
+    it stands in the database itself.
+    """
 
     to: Annotated[str, Meta(min_length=1)]
     format: ExportFormat = "parquet"
+    catalog: str | dict[str, str] | None = None
+    namespace: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\Z")] = (
+        "runtide"
+    )
+
+    @property
+    def catalog_name(self) -> str | None:
+        """The name of a catalog that is configured; None for the database's own."""
+        if isinstance(self.catalog, dict):
+            return self.catalog.get("name", "default")
+        return self.catalog
+
+    @property
+    def catalog_properties(self) -> dict[str, str]:
+        """What is said of a catalog besides its name."""
+        told = self.catalog if isinstance(self.catalog, dict) else {}
+        return {key: value for key, value in told.items() if key != "name"}
 
 
 class Config(_Section, frozen=True):

@@ -1,11 +1,13 @@
 """The configuration together with the file it was read from and the environment."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from etl.config.sections import (
+    SPAN,
     AlertConfig,
     Config,
     ExportConfig,
@@ -40,10 +42,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exports(self) -> tuple[ExportConfig, ...]:
-        """Where exports go; a folder is told from the file's own place on."""
+        """Where exports go; a folder is told from the file's own place on.
+
+        A catalog that is configured has its own word for a warehouse.
+        """
         return tuple(
             each
-            if "://" in each.to
+            if "://" in each.to or each.catalog is not None
             else msgspec.structs.replace(
                 each, to=str(self.path.parent / Path(each.to).expanduser())
             )
@@ -148,3 +153,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 " http://; set it."
             )
         return url
+
+
+def supposing(
+    settings: Settings, *, window: str | None, requests_per_minute: int | None
+) -> Settings:
+    """The settings as if their window, or all sources' budgets, were others.
+
+    Raises ConfigError where they cannot be.
+    """
+    config = settings.config
+    told = {"window": window} if window else {}
+    if window is not None and not re.fullmatch(SPAN, window):
+        raise ConfigError(
+            f"The window is {window!r}, expected a number and a unit, such as 90m or 8h."
+        )
+    budget = {"requests_per_minute": requests_per_minute} if requests_per_minute else {}
+    return msgspec.structs.replace(
+        settings,
+        config=msgspec.structs.replace(
+            config,
+            sync=msgspec.structs.replace(config.sync, **told),
+            sources=tuple(
+                msgspec.structs.replace(each, **budget) for each in config.sources
+            ),
+        ),
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NewType
+from typing import NamedTuple, NewType
 
 from etl.domain.bookmark import Bookmark
 from etl.domain.drift import Drift
@@ -12,12 +12,22 @@ from etl.domain.run import Instant, Reject, Run, ThreadId
 SourceId = NewType("SourceId", int)
 
 
+class Lease(NamedTuple):
+    """Some threads of a sync that one process has taken, and the token it took them with.
+
+    Whoever takes them later has a higher token; with an older one nothing is written.
+    """
+
+    lease_id: int
+    token: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackedThread:
     """One row of the registry, as far as a pass needs it.
 
     `read_at` is the instant of the last committed page; whoever commits next must
-    have begun with it.
+    have begun with it, and still hold the `lease`, if there is one.
     """
 
     source_id: SourceId
@@ -25,6 +35,7 @@ class TrackedThread:
     bookmark: Bookmark
     read_at: Instant | None
     is_gone: bool = False
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +45,8 @@ class Increment:
     `read_before` is the thread's `read_at` that this increment builds on;
     `read_at` always lies after it. `payloads` are what the runs were read from, in
     case the database refuses one. `completes` tells that the page reached the
-    thread's end, `walked` that the pass had begun at its start.
+    thread's end, `walked` that the pass had begun at its start, `unsettled` that
+    something behind the bookmark may still change.
     """
 
     source_id: SourceId
@@ -47,7 +59,9 @@ class Increment:
     bookmark: Bookmark
     completes: bool
     walked: bool
+    unsettled: bool = False
     drift: tuple[Drift, ...] = ()
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,18 +75,21 @@ class PassFailure:
     thread_id: ThreadId
     message: str
     was_gone: bool = False
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """One transaction's worth, from any number of threads.
 
-    `missing` are threads that the server does not know, once other threads of the
-    source have shown that it knows any.
+    `unknown` are threads that the server does not know, and nothing follows yet;
+    `missing` are those of them that are marked, once other threads of the source have
+    shown that it knows any.
     """
 
     increments: Sequence[Increment] = ()
     failures: Sequence[PassFailure] = ()
+    unknown: Sequence[PassFailure] = ()
     missing: Sequence[PassFailure] = ()
     requests: int = 0
     retries: int = 0
@@ -83,7 +100,8 @@ class Committed:
     """What one batch did to the tables.
 
     An increment of an `overtaken` thread was not written: another sync had
-    committed the thread first, or it was untracked.
+    committed the thread first, or it was untracked. Nor is anything of a `refused` one:
+    its lease was taken by another process, which reads it now.
     """
 
     created: int
@@ -92,3 +110,4 @@ class Committed:
     rejects: int
     pages: int
     overtaken: frozenset[tuple[SourceId, ThreadId]]
+    refused: frozenset[tuple[SourceId, ThreadId]] = frozenset()

@@ -14,6 +14,7 @@ SyncError                    catch only at an entry point
 ├── HeldError                another sync works on this; ask again later
 ├── DatabaseError            the database cannot be used; end the sync
 │   └── SchemaError          the schema is missing, older or newer than the program
+├── ClusterError             a cluster cannot be used, or went away; ask again
 ├── DestinationError         an export's destination cannot be used; what stood there stands
 └── ConfigError              a person must act
 
@@ -80,6 +81,10 @@ class DatabaseError(SyncError):
 
 class SchemaError(DatabaseError):
     """The schema is missing, older or newer than the program."""
+
+
+class ClusterError(SyncError):
+    """A cluster cannot be reached, or went away; what was begun can be gone on with."""
 
 
 class DestinationError(SyncError):

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Found:
     """How many of some distinct threads were added, known already, or kept out.
 
-    Kept out are those that were forgotten, or untracked by hand.
+    Kept out are those that were forgotten, or untracked by hand. `moved` were active
+    later than was known.
     """
 
     added: int
     known: int
     kept_out: int
+    moved: int = 0

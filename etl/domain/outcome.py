@@ -32,13 +32,19 @@ class Failure:
 class SyncReport:
     """The figures of one sync, counted while it works.
 
-    `threads_found` were not tracked before it. `held` are the sources it left alone,
+    `threads_due` are those it has before it, together with the processes that share it;
+    None while it is not planned. `threads_left` are left for a later sync,
+    `threads_refused` were taken over by another process. `threads_found` were not
+    tracked before it. `held` are the sources it left alone,
     because another sync is at work there.
     """
 
     sync_id: int
     outcome: Outcome = Outcome.SUCCEEDED
+    threads_due: int | None = None
+    threads_left: int = 0
     threads: int = 0
+    threads_refused: int = 0
     threads_failed: int = 0
     threads_found: int = 0
     pages: int = 0

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 from urllib.parse import unquote_to_bytes, urlencode
 
 import httpx
 
 from etl.domain.errors import SourceUnavailableError, SyncError
 from etl.domain.run import Instant
-from etl.extract.budget import Budget
 from etl.extract.failures import (
     OF_AN_API_KEY,
     Redact,
@@ -38,6 +38,18 @@ LONGEST_ANSWER_SECONDS = 600.0
 """A server that keeps dripping, and so never times out, is not listened to for longer."""
 
 ENCODING = "content-encoding"
+
+
+class Pace(Protocol):
+    """When requests may be sent: a budget of them."""
+
+    def spend(self) -> None:
+        """Wait until one request may be sent, and count it."""
+        ...
+
+    def slow_down(self, pause: float | None = None) -> None:
+        """Go slower; send nothing for `pause` seconds where the server says so."""
+        ...
 
 
 @dataclass
@@ -89,7 +101,7 @@ class Client:
         headers: Mapping[str, str],
         *,
         api_key: Key | None,
-        budget: Budget,
+        budget: Pace,
         policy: RetryPolicy,
         now: Callable[[], Instant],
         sleep: Callable[[float], None],

@@ -30,7 +30,7 @@ def lock(
     """Lock the threads; answer the increments that still build on what is there.
 
     The others are of threads that another sync has written since, or that were
-    untracked.
+    untracked. Who leased threads asks before whether the leases are still held.
     """
     keys = {(part.source_id, part.thread_id) for part in increments}
     if not keys:
@@ -73,6 +73,7 @@ def move(
         "read_at": [moment(part.read_at) for part in last.values()],
         "completes": [part.completes for part in last.values()],
         "walked": [part.walked for part in last.values()],
+        "unsettled": [part.unsettled for part in last.values()],
         "last_run_at": [_moment(newest.get(key)) for key in last],
         "created": [written.get(key, (0, 0))[0] for key in last],
     }

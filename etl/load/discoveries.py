@@ -6,7 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.discovery import Position
@@ -59,3 +59,22 @@ def note_on(engine: Engine, source_id: SourceId, position: Position | None) -> N
     facts = {"position": position, "discovered_at": sa.func.clock_timestamp()}
     with connected(engine) as connection, connection.begin():
         connection.execute(statement.values(facts))
+
+
+def note_hints(engine: Engine, source_id: SourceId, *, told: bool) -> None:
+    """Note whether the last answer told when threads were active."""
+    mine = discoveries.c.source_id == source_id
+    statement = sa.update(discoveries).where(mine, discoveries.c.hints != told)
+    with connected(engine) as connection, connection.begin():
+        connection.execute(statement.values(hints=told))
+
+
+def are_hints_fresh(
+    connection: Connection, source_id: SourceId, *, within: timedelta
+) -> bool:
+    """Whether a source's discovery tells when threads were active, and did so lately."""
+    lately = sa.func.clock_timestamp() - within
+    statement = sa.select(discoveries.c.hints).where(
+        discoveries.c.source_id == source_id, discoveries.c.discovered_at >= lately
+    )
+    return connection.scalar(statement) or False

@@ -28,6 +28,8 @@ WRITERS = {
     f"{HISTORY}.runs": WRITE,
     f"{HISTORY}.instructions": ADD,
     f"{HISTORY}.tools": ADD,
+    f"{HISTORY}.run_tools": READ,
+    f"{HISTORY}.run_resources": READ,
     f"{SYNC}.sources": WRITE,
     f"{SYNC}.threads": WRITE_AND_DELETE,
     f"{SYNC}.syncs": WRITE_AND_DELETE,
@@ -37,12 +39,15 @@ WRITERS = {
     f"{SYNC}.untracked": WRITE_AND_DELETE,
     f"{SYNC}.discoveries": WRITE_AND_DELETE,
     f"{SYNC}.imports": WRITE_AND_DELETE,
+    f"{SYNC}.plans": WRITE_AND_DELETE,
+    f"{SYNC}.leases": WRITE_AND_DELETE,
+    f"{SYNC}.budgets": WRITE_AND_DELETE,
     f"{SYNC}.alembic_version": READ,
     f"{ANALYTICS}.deployments": WRITE_AND_DELETE,
 }
-"""What a sync does to each table, and no more; `untrack` deletes threads, the ledger
-forgets its oldest rows, a replay writes rejects anew where privacy asks for it, and the
-names that the configuration maps come and go. Prices are the owner's."""
+"""What syncs and exports do to each table, and no more; `untrack` deletes threads, the
+ledger forgets its oldest rows, a replay writes rejects anew where privacy asks for it,
+and the names that the configuration maps come and go. Prices are the owner's."""
 
 MAKE_MONTH = f"{SYNC}.make_month(date)"
 

@@ -1,4 +1,4 @@
-"""One sync at a time of a source: a lock in Postgres that dies with its holder."""
+"""One sync at a time of a source: a lock in Postgres that dies with its holders."""
 
 import os
 import socket
@@ -15,21 +15,44 @@ from sqlalchemy.engine import Connection, Engine
 from etl.domain.batch import SourceId
 from etl.domain.errors import HeldError
 from etl.domain.run import Instant
+from etl.load import ledger
 from etl.load.database import connected
-from etl.load.ledger import open_sync
+from etl.load.statements import microseconds
 from etl.load.tables import sources, syncs
 
 SPACE = 0x72756E74  # "runt": the first half of the locks' keys; a source is the second
 GATE = 0
 """No source's key; whoever takes several locks is alone while it does."""
+DONE = 0x646F6E65  # "done": whoever holds this lock waits for others, and does nothing more
+
+LOCKS = """
+    FROM pg_locks WHERE locktype = 'advisory' AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND classid = :space
+"""
+HOLDERS = sa.text(
+    f"SELECT count(DISTINCT pid) {LOCKS} AND objid::bigint = ANY(:source_ids)"
+)
+WAITING = LOCKS.replace(":space", ":done")
+AT_WORK = sa.text(
+    f"SELECT count(*) FROM (SELECT pid {LOCKS} AND objid::bigint = ANY(:source_ids)"  # noqa: S608
+    f" EXCEPT SELECT pid {WAITING}) AS at_work WHERE pid <> pg_backend_pid()"
+)
+FORGET_DONE = sa.text(
+    "SELECT pg_advisory_unlock_shared(:done, 0)"
+    f" WHERE EXISTS (SELECT {WAITING} AND pid = pg_backend_pid())"
+)
+HELD = sa.text(f"SELECT objid::bigint {LOCKS} AND objid <> :gate")
+NOW = sa.select(microseconds(sa.func.clock_timestamp()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """The sources that one sync holds over one connection, and who has the others.
 
-    As long as the connection stands nobody else holds these sources. It is the one to
-    write over: once it is lost, nothing can be written any more.
+    As long as the connection stands no other sync holds these sources. It is the one to
+    write over: once it is lost, nothing can be written any more. `now` is the database's
+    clock when the hold began; a shared sync may have begun long before.
     """
 
     connection: Connection
@@ -37,6 +60,8 @@ class Hold:
     busy: Mapping[SourceId, str]
     sync_id: int
     started_at: Instant
+    now: Instant
+    is_shared: bool = False
 
 
 def this_process() -> str:
@@ -79,7 +104,7 @@ def _holding(
                 busy = {each: _told(connection, each) for each in others}
                 if not enough(each in taken for each in source_ids):
                     raise HeldError(" ".join(busy.values()))
-                sync_id, started_at = open_sync(
+                sync_id, started_at = ledger.open_sync(
                     connection, trigger=trigger, source_ids=taken, holder=this_process()
                 )
             yield Hold(
@@ -88,32 +113,120 @@ def _holding(
                 busy=busy,
                 sync_id=sync_id,
                 started_at=started_at,
+                now=started_at,
             )
         finally:
             _let_go(connection, taken)
 
 
+@contextmanager
+def sharing(
+    engine: Engine, source_ids: Sequence[SourceId], *, trigger: str
+) -> Iterator[Hold]:
+    """Take part in the shared sync of just these sources, or begin one.
+
+    One whose processes all died is gone on with, for a day. Whoever leaves last ends it.
+    Raises HeldError where another sync holds one of the sources.
+    """
+    taken: list[SourceId] = []
+    with connected(engine) as connection:
+        try:
+            with connection.begin():
+                taken += _take(connection, source_ids, shared=True)
+                others = [each for each in source_ids if each not in taken]
+                if others:
+                    raise HeldError(" ".join(_told(connection, each) for each in others))
+                sync_id, started_at = _joined(connection, source_ids, trigger)
+                now = Instant(connection.execute(NOW).scalar_one())
+            yield Hold(
+                connection=connection,
+                source_ids=taken,
+                busy={},
+                sync_id=sync_id,
+                started_at=started_at,
+                now=now,
+                is_shared=True,
+            )
+        finally:
+            _leave(connection, taken)
+
+
+def _joined(
+    connection: Connection, source_ids: Sequence[SourceId], trigger: str
+) -> tuple[int, Instant]:
+    """The sync to take part in: one that is under way or was left, or a new one.
+
+    As long as another process holds one of the sources, no new one begins: it would end
+    the other's row, and take its leases.
+    """
+    is_alive = processes_at(connection, source_ids) > 1  # for this one holds them too
+    underway = ledger.shared_sync(connection, source_ids, however_old=is_alive)
+    if underway is not None and sorted(underway.source_ids) == sorted(source_ids):
+        return underway.sync_id, Instant(underway.started_at)
+    if underway is not None and is_alive:
+        raise HeldError(
+            f"Sync {underway.sync_id} is shared by processes that work on other sources"
+            " too; join it with the same --source, or with none where it has none."
+        )
+    return ledger.open_sync(
+        connection,
+        trigger=trigger,
+        source_ids=source_ids,
+        holder=this_process(),
+        shared=True,
+    )
+
+
+def processes_at(connection: Connection, source_ids: Sequence[SourceId]) -> int:
+    """How many processes hold one of the sources."""
+    return connection.scalar(HOLDERS, {"space": SPACE, "source_ids": list(source_ids)}) or 0
+
+
+def tell_done(connection: Connection) -> None:
+    """Do nothing more in a shared sync than to wait for others, who need not wait for us.
+
+    Else two that outlast all others would wait for each other.
+    """
+    connection.execute(sa.select(sa.func.pg_advisory_lock_shared(DONE, 0)))
+
+
+def others_at_work(connection: Connection, source_ids: Sequence[SourceId]) -> int:
+    """How many other processes hold one of the sources, and do not only wait."""
+    facts = {"space": SPACE, "done": DONE, "source_ids": list(source_ids)}
+    return connection.scalar(AT_WORK, facts) or 0
+
+
+def _leave(connection: Connection, taken: Sequence[SourceId]) -> None:
+    """Let go of a shared sync; end it where nobody else is at work."""
+    with suppress(sa.exc.SQLAlchemyError):
+        connection.rollback()
+        with connection.begin():
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SPACE, GATE)))
+            for each in taken:
+                connection.execute(
+                    sa.select(sa.func.pg_advisory_unlock_shared(SPACE, each))
+                )
+            connection.execute(FORGET_DONE, {"done": DONE})
+            if taken and not others_at_work(connection, taken):
+                ledger.end_shared(connection, taken)
+
+
 def held_now(connection: Connection) -> set[SourceId]:
     """The sources that somebody holds at this instant."""
-    found = connection.scalars(
-        sa.text(
-            "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory'"
-            " AND database = (SELECT oid FROM pg_database"
-            "                 WHERE datname = current_database())"
-            " AND classid = :space AND objid <> :gate AND granted"
-        ),
-        {"space": SPACE, "gate": GATE},
-    )
+    found = connection.scalars(HELD, {"space": SPACE, "gate": GATE})
     return set(map(SourceId, found))
 
 
-def _take(connection: Connection, source_ids: Sequence[SourceId]) -> list[SourceId]:
-    """Take what is free, all at once: two that ask together do not share.
+def _take(
+    connection: Connection, source_ids: Sequence[SourceId], *, shared: bool = False
+) -> list[SourceId]:
+    """Take what is free, all at once: two that ask together do not take half each.
 
     The others wait at the gate until the transaction ends.
     """
     wanted = sa.func.unnest(sa.cast(source_ids, ARRAY(sa.Integer))).column_valued("wanted")
-    attempt = sa.select(wanted, sa.func.pg_try_advisory_lock(SPACE, wanted))
+    tried = sa.func.pg_try_advisory_lock_shared if shared else sa.func.pg_try_advisory_lock
+    attempt = sa.select(wanted, tried(SPACE, wanted))
     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SPACE, GATE)))
     return [SourceId(each) for each, taken in connection.execute(attempt) if taken]
 

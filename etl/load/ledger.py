@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -17,9 +17,45 @@ from etl.load.tables import sources, syncs
 
 MOST_DAYS_UNFINISHED = 7
 
+MOST_SHARED = timedelta(days=1)
+"""How long a shared sync whose processes died may be gone on with."""
+
+FORGET_LEASES = sa.text(
+    "DELETE FROM run_sync.leases l USING run_sync.syncs s"
+    " WHERE s.sync_id = l.sync_id AND s.finished_at IS NOT NULL"
+)
+
+LEAVE = sa.text(
+    """
+    WITH rest AS (
+        DELETE FROM run_sync.leases
+        WHERE sync_id = :sync_id AND (
+            :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
+        RETURNING cardinality(thread_ids) AS threads
+    )
+    UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + unread.threads
+    FROM (SELECT sum(threads) AS threads FROM rest) AS unread
+    WHERE sync_id = :sync_id AND unread.threads > 0
+    """
+)
+"""What waits to be leased, or was given back, is left for later; in the end, all is."""
+
+
+class SharedSync(NamedTuple):
+    """A sync that processes may join; `started_at` in microseconds since 1970."""
+
+    sync_id: int
+    started_at: int
+    source_ids: list[SourceId]
+
 
 def open_sync(
-    connection: Connection, *, trigger: str, source_ids: Sequence[SourceId], holder: str
+    connection: Connection,
+    *,
+    trigger: str,
+    source_ids: Sequence[SourceId],
+    holder: str,
+    shared: bool = False,
 ) -> tuple[int, Instant]:
     """Begin a row of the ledger; answer its id and the instant, by the database's clock.
 
@@ -33,26 +69,57 @@ def open_sync(
             started_at=sa.func.clock_timestamp(),
             source_ids=list(source_ids),
             holder=holder,
+            shared=shared,
         )
         .returning(syncs.c.sync_id, microseconds(syncs.c.started_at))
     )
     connection.execute(_bury(source_ids))
+    connection.execute(FORGET_LEASES)
     sync_id, started_at = connection.execute(statement).one()
     return sync_id, Instant(started_at)
 
 
-def note_due(engine: Engine, sync_id: int, threads_due: int) -> None:
-    """Note how many threads a sync has before it."""
-    statement = sa.update(syncs).where(syncs.c.sync_id == sync_id)
-    with connected(engine) as connection, connection.begin():
-        connection.execute(statement.values(threads_due=threads_due))
+def shared_sync(
+    connection: Connection, source_ids: Sequence[SourceId], *, however_old: bool = False
+) -> SharedSync | None:
+    """The shared sync of one of the sources that did not end.
+
+    If it began within a day; `however_old`, where processes of it still work.
+    """
+    young = syncs.c.started_at > sa.func.clock_timestamp() - MOST_SHARED
+    ours = sa.cast(list(source_ids), ARRAY(sa.SmallInteger))
+    statement = (
+        sa.select(syncs.c.sync_id, microseconds(syncs.c.started_at), syncs.c.source_ids)
+        .where(
+            syncs.c.shared,
+            syncs.c.finished_at.is_(None),
+            sa.true() if however_old else young,
+            syncs.c.source_ids.overlap(ours),
+        )
+        .order_by(syncs.c.sync_id.desc())
+        .limit(1)
+    )
+    row = connection.execute(statement).one_or_none()
+    return None if row is None else SharedSync(*row)
 
 
-def note_more_due(engine: Engine, sync_id: int, more: int) -> None:
-    """Note that a sync has found more threads to read."""
+def note_planned(connection: Connection, sync_id: int, *, due: int, left: int) -> None:
+    """Note threads that are before a sync, and those left for a later one."""
+    moved = {
+        name: sa.func.coalesce(syncs.c[name], 0) + more
+        for name, more in {"threads_due": due, "threads_left": left}.items()
+    }
     statement = sa.update(syncs).where(syncs.c.sync_id == sync_id)
-    with connected(engine) as connection, connection.begin():
-        connection.execute(statement.values(threads_due=syncs.c.threads_due + more))
+    connection.execute(statement.values(moved))
+
+
+def look(engine: Engine, report: SyncReport) -> None:
+    """Bring into a report how many threads its sync has before it, and leaves."""
+    columns = syncs.c.threads_due, syncs.c.threads_left
+    statement = sa.select(*columns).where(syncs.c.sync_id == report.sync_id)
+    with connected(engine) as connection:
+        row = connection.execute(statement).one()
+    report.threads_due, report.threads_left = row.threads_due, row.threads_left or 0
 
 
 def _bury(source_ids: Sequence[SourceId]) -> sa.Update:
@@ -98,13 +165,15 @@ def now(engine: Engine) -> Instant:
 def unfinished_since(engine: Engine, *, trigger: str) -> datetime:
     """When the first of the syncs began that were to do this and did not end.
 
-    Now, where the last one with this trigger ended, or there was none within a week:
+    Now, where the last one with this trigger ended and left nothing for want of time, or
+    there was none within a week:
     what was read before that is not news any more.
     """
     week_ago = sa.func.now() - timedelta(days=MOST_DAYS_UNFINISHED)
     mine = sa.and_(syncs.c.trigger == trigger, syncs.c.started_at > week_ago)
     ended = syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value])
-    last_ended = sa.select(sa.func.max(syncs.c.sync_id)).where(mine, ended)
+    is_whole = sa.func.coalesce(syncs.c.threads_left, 0) == 0
+    last_ended = sa.select(sa.func.max(syncs.c.sync_id)).where(mine, ended, is_whole)
     began = sa.select(sa.func.min(syncs.c.started_at)).where(
         mine, syncs.c.sync_id > sa.func.coalesce(last_ended.scalar_subquery(), 0)
     )
@@ -121,7 +190,8 @@ def count_up(
 ) -> None:
     """Add one batch to the sync's figures, in the batch's own transaction."""
     failed = len(batch.failures) + len(batch.missing)
-    ended = sum(part.completes for part in batch.increments) + failed
+    gone = sum(part.was_gone for part in batch.unknown)
+    ended = sum(part.completes for part in batch.increments) + failed + gone
     read = committed.created + committed.updated + committed.unchanged
     figures = {
         syncs.c.threads: ended,
@@ -142,7 +212,10 @@ def count_up(
 
 
 def close_sync(engine: Engine, report: SyncReport) -> None:
-    """End the row of the ledger with the figures of the report."""
+    """End the row of the ledger with the figures of the report.
+
+    The row of a shared sync is ended by whoever leaves it last; the others add to it.
+    """
     statement = (
         sa.update(syncs)
         .where(syncs.c.sync_id == report.sync_id)
@@ -159,7 +232,63 @@ def close_sync(engine: Engine, report: SyncReport) -> None:
         )
     )
     with connected(engine) as connection, connection.begin():
+        leave_rest(connection, report.sync_id, is_over=True)
         connection.execute(statement)
+        connection.execute(FORGET_LEASES)
+
+
+def leave_rest(connection: Connection, sync_id: int, *, is_over: bool = False) -> None:
+    """Leave the threads that nobody holds for a later sync.
+
+    Where it `is_over`, those too that somebody held who died.
+    """
+    connection.execute(LEAVE, {"sync_id": sync_id, "is_over": is_over})
+
+
+def note_share(engine: Engine, report: SyncReport) -> None:
+    """Note what went wrong in one process of a shared sync; its figures stand there."""
+    told = [each.source for each in report.away]
+    failed = sa.func.coalesce(
+        syncs.c.failed_source_ids, sa.cast([], ARRAY(sa.SmallInteger))
+    )
+    statement = (
+        sa.update(syncs)
+        .where(syncs.c.sync_id == report.sync_id)
+        .values(
+            error=sa.func.coalesce(syncs.c.error, _sentence(report)),
+            failed_source_ids=failed.op("||")(sa.func.coalesce(_ids_of(told), failed[1:0])),
+        )
+    )
+    with connected(engine) as connection, connection.begin():
+        connection.execute(statement)
+
+
+END_SHARED = sa.text(
+    """
+    UPDATE run_sync.syncs s
+    SET finished_at = clock_timestamp(),
+        database_bytes = pg_database_size(current_database()),
+        outcome = CASE
+            WHEN s.error IS NULL AND (
+                (SELECT count(*) FROM run_sync.plans p WHERE p.sync_id = s.sync_id)
+                    < cardinality(s.source_ids)
+                OR EXISTS (SELECT FROM run_sync.leases l WHERE l.sync_id = s.sync_id))
+            THEN 'interrupted'
+            WHEN s.error IS NULL THEN 'succeeded'
+            WHEN s.threads > s.threads_failed THEN 'partial'
+            ELSE 'failed' END
+    WHERE s.shared AND s.finished_at IS NULL
+        AND s.source_ids && CAST(:source_ids AS smallint[])
+    RETURNING s.sync_id
+    """
+)
+
+
+def end_shared(connection: Connection, source_ids: Sequence[SourceId]) -> None:
+    """End the shared sync of some sources, as what stands in its row tells."""
+    for sync_id in connection.scalars(END_SHARED, {"source_ids": list(source_ids)}).all():
+        leave_rest(connection, sync_id, is_over=True)
+    connection.execute(FORGET_LEASES)
 
 
 def _ids_of(names: Sequence[str]) -> sa.ScalarSelect[Any]:

@@ -49,7 +49,8 @@ def _create(connection: Connection, month: Month) -> None:
     """Make one partition in a transaction of its own; the migrations know how.
 
     A long query can hold the default partition; then the month's rows go there
-    for now, and are taken over when the partition is made in a later sync.
+    for now, and are taken over when the partition is made in a later sync. A server that
+    waited for another process to make it may not have heard that it is there.
     """
     if _exists(connection, month):
         return
@@ -59,6 +60,9 @@ def _create(connection: Connection, month: Month) -> None:
             connection.execute(sa.select(sa.func.run_sync.make_month(month)))
     except sa.exc.OperationalError as error:
         if not isinstance(error.orig, psycopg.errors.LockNotAvailable):
+            raise
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.DuplicateTable):
             raise
 
 

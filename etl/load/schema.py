@@ -16,6 +16,7 @@ PARKED = (
     *(f"{name}_parked" for name in SCHEMAS),
     "run_sync_0004_parked",
     "run_sync_0009_parked",
+    "run_sync_0010_parked",
 )
 """Where the migrations set rows aside on the way down."""
 

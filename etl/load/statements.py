@@ -175,6 +175,8 @@ MOVE_THREADS = sa.text(
         gone_at = NULL,
         read_at = n.read_at,
         last_pass_at = CASE WHEN n.completes THEN n.read_at ELSE t.last_pass_at END,
+        asked_at = CASE WHEN n.completes THEN clock_timestamp() ELSE t.asked_at END,
+        unsettled = CASE WHEN n.completes THEN n.unsettled ELSE t.unsettled END,
         last_run_at = greatest(t.last_run_at, n.last_run_at),
         runs_seen = t.runs_seen + n.created,
         consecutive_errors = CASE WHEN n.completes THEN 0
@@ -186,9 +188,9 @@ MOVE_THREADS = sa.text(
         CAST(:read_at AS timestamptz[]), CAST(:completes AS boolean[]),
         CAST(:last_run_at AS timestamptz[]), CAST(:created AS bigint[]),
         CAST(:overlap_from AS text[]), CAST(:watched AS text[]),
-        CAST(:walked AS boolean[])
+        CAST(:walked AS boolean[]), CAST(:unsettled AS boolean[])
     ) AS n (source_id, thread_id, synced_through, synced_through_at, read_at,
-            completes, last_run_at, created, overlap_from, watched, walked)
+            completes, last_run_at, created, overlap_from, watched, walked, unsettled)
     WHERE t.source_id = n.source_id AND t.thread_id = n.thread_id
     """
 )
@@ -201,7 +203,8 @@ MARK_MISSING = sa.text(
             WHEN t.missing_since <= clock_timestamp() - interval '1 hour'
             THEN coalesce(t.gone_at, clock_timestamp()) ELSE t.gone_at END,
         consecutive_errors = t.consecutive_errors + 1,
-        last_error = n.message
+        last_error = n.message,
+        asked_at = clock_timestamp()
     FROM unnest(
         CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
         CAST(:messages AS text[])
@@ -223,7 +226,8 @@ NOTE_REPLAYED = sa.text(
 NOTE_FAILURES = sa.text(
     """
     UPDATE run_sync.threads t
-    SET consecutive_errors = t.consecutive_errors + 1, last_error = n.message
+    SET consecutive_errors = t.consecutive_errors + 1, last_error = n.message,
+        asked_at = clock_timestamp()
     FROM unnest(
         CAST(:source_ids AS smallint[]), CAST(:thread_ids AS text[]),
         CAST(:messages AS text[])

@@ -1,24 +1,21 @@
 """The registry of tracked threads, and of the sources they belong to."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, Insert, insert
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId, TrackedThread
 from etl.domain.bookmark import Bookmark
-from etl.domain.found import Found
 from etl.domain.run import ThreadId
 from etl.load.database import connected
 from etl.load.deployments import record_deployments
-from etl.load.forgotten import is_forgotten
 from etl.load.statements import microseconds
-from etl.load.tables import sources, threads, untracked
+from etl.load.tables import plans, sources, threads
 
 AT_ONCE = 1_000
 """Threads read from the registry by one statement."""
@@ -68,113 +65,29 @@ def known_sources(engine: Engine) -> dict[str, SourceId]:
         return {row.name: SourceId(row.source_id) for row in connection.execute(statement)}
 
 
-def track(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:
-    """Add threads to the registry, but no forgotten ones; answer how many were new.
-
-    That they were untracked by hand is history then.
-    """
-    wanted = _wanted(thread_ids)
-    with _changing(engine, source_id) as connection:
-        connection.execute(
-            sa.delete(untracked).where(*_among(untracked, source_id, wanted))
-        )
-        free = sa.select(wanted).where(~is_forgotten(source_id, wanted.c.thread_id))
-        return connection.execute(
-            _insert(threads, source_id, free.subquery()),
-            execution_options={"preserve_rowcount": True},
-        ).rowcount
-
-
-def untrack(engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]) -> int:
-    """Take threads out of the registry, their runs stay; answer how many were there.
-
-    It is noted, so that nobody who finds them tracks them again. A forgotten thread
-    stays out without a note, which would name it.
-    """
-    wanted = _wanted(thread_ids)
-    with _changing(engine, source_id) as connection:
-        free = sa.select(wanted).where(~is_forgotten(source_id, wanted.c.thread_id))
-        connection.execute(_insert(untracked, source_id, free.subquery()))
-        return connection.execute(
-            sa.delete(threads).where(*_among(threads, source_id, wanted))
-        ).rowcount
-
-
-def track_found(
-    engine: Engine, source_id: SourceId, thread_ids: Sequence[ThreadId]
-) -> Found:
-    """Add threads that a discovery or a file has named, unless somebody keeps them out.
-
-    Ids may repeat. Some ten thousand at a time are quick.
-    """
-    wanted = _wanted(thread_ids)
-    free = (
-        sa.select(wanted)
-        .where(
-            ~is_forgotten(source_id, wanted.c.thread_id),
-            ~sa.exists().where(
-                untracked.c.source_id == source_id,
-                untracked.c.thread_id == wanted.c.thread_id,
-            ),
-        )
-        .cte("free")
-    )
-    added = _insert(threads, source_id, free).returning(sa.literal(1)).cte("added")
-    numbers = [
-        sa.select(sa.func.count()).select_from(each) for each in (wanted, free, added)
-    ]
-    with _changing(engine, source_id) as connection:
-        statement = sa.select(*(each.scalar_subquery() for each in numbers))
-        named, let_in, new = connection.execute(statement).one()
-    return Found(added=new, known=let_in - new, kept_out=named - let_in)
-
-
-@contextmanager
-def _changing(engine: Engine, source_id: SourceId) -> Iterator[Connection]:
-    """A transaction that is alone in changing which threads of a source are tracked.
-
-    Else a thread could be found, and so tracked, while somebody untracks it.
-    """
-    mine = sa.select(sources.c.source_id).where(sources.c.source_id == source_id)
-    with connected(engine) as connection, connection.begin():
-        connection.execute(mine.with_for_update(key_share=True))
-        yield connection
-
-
-def _wanted(thread_ids: Sequence[ThreadId]) -> sa.CTE:
-    """Distinct ids, as a table of them."""
-    named = sa.func.unnest(sa.cast(thread_ids, ARRAY(sa.Text))).column_valued("named")
-    return sa.select(named.label("thread_id")).distinct().cte("wanted")
-
-
-def _insert(table: sa.Table, source_id: SourceId, wanted: sa.FromClause) -> Insert:
-    """Add threads to a table, unless they stand there."""
-    rows = sa.select(sa.literal(source_id, sa.SmallInteger), wanted.c.thread_id)
-    statement = insert(table).from_select(["source_id", "thread_id"], rows)
-    return statement.on_conflict_do_nothing()
-
-
-def _among(
-    table: sa.Table, source_id: SourceId, wanted: sa.CTE
-) -> list[sa.ColumnElement[bool]]:
-    """The rows of a table that are of these threads."""
-    return [
-        table.c.source_id == source_id,
-        table.c.thread_id.in_(sa.select(wanted.c.thread_id)),
-    ]
-
-
 Choice = Sequence[sa.ColumnElement[bool]]
 """Which threads a sync has before it."""
 
 TOMBSTONE_DAYS = 7
 TOMBSTONE_SHARE = 28
 
-_draw = sa.func.abs(sa.func.hashtextextended(threads.c.thread_id, 0))
-"""A number that is always the same for a thread, and even over all threads."""
+NOW = sa.func.now()
 
 
-def due(source_id: SourceId, only: ThreadId | None = None) -> Choice:
+def draw_of(thread_id: sa.ColumnElement[str]) -> sa.ColumnElement[int]:
+    """A number that is always the same for a thread, and even over all threads."""
+    return sa.func.abs(sa.func.hashtextextended(thread_id, 0))
+
+
+draw = draw_of(threads.c.thread_id)
+
+
+def due(
+    source_id: SourceId,
+    only: ThreadId | None = None,
+    *,
+    now: sa.ColumnElement[datetime] = NOW,
+) -> Choice:
     """The threads of a source, or one of them.
 
     A tombstone is asked for a week, then every 28th day: it may come back to life.
@@ -182,9 +95,9 @@ def due(source_id: SourceId, only: ThreadId | None = None) -> Choice:
     mine = threads.c.source_id == source_id
     if only is not None:
         return [mine, threads.c.thread_id == only]
-    young = threads.c.gone_at > sa.func.now() - timedelta(days=TOMBSTONE_DAYS)
-    today = sa.cast(sa.extract("epoch", sa.func.now()), sa.BigInteger) // 86_400
-    its_day = _draw % TOMBSTONE_SHARE == today % TOMBSTONE_SHARE
+    young = threads.c.gone_at > now - timedelta(days=TOMBSTONE_DAYS)
+    today = sa.cast(sa.func.floor(sa.extract("epoch", now)), sa.BigInteger) // 86_400
+    its_day = draw % TOMBSTONE_SHARE == today % TOMBSTONE_SHARE
     return [mine, sa.or_(threads.c.gone_at.is_(None), young, its_day)]
 
 
@@ -193,7 +106,9 @@ def not_walked_since(horizon: datetime) -> sa.ColumnElement[bool]:
     return sa.or_(threads.c.walked_at.is_(None), threads.c.walked_at < horizon)
 
 
-def walk_is_due(every: timedelta | None) -> sa.ColumnElement[bool]:
+def walk_is_due(
+    every: timedelta | None, *, now: sa.ColumnElement[datetime] = NOW
+) -> sa.ColumnElement[bool]:
     """Whether a thread should be read from its start once more.
 
     A thread whose first pass was interrupted was never walked; it counts from when
@@ -203,9 +118,9 @@ def walk_is_due(every: timedelta | None) -> sa.ColumnElement[bool]:
     """
     if every is None:
         return sa.false()
-    share = 0.5 + (_draw % 1_000) / sa.literal(2_000.0)
+    share = 0.5 + (draw % 1_000) / sa.literal(2_000.0)
     walked_at = sa.func.coalesce(threads.c.walked_at, threads.c.tracked_at)
-    return walked_at < sa.func.now() - share * sa.cast(every, sa.Interval)
+    return walked_at < now - share * sa.cast(every, sa.Interval)
 
 
 def has_run_since(moment: datetime) -> sa.ColumnElement[bool]:
@@ -227,10 +142,20 @@ def among(keys: Sequence[tuple[SourceId, ThreadId]]) -> sa.ColumnElement[bool]:
 
 
 def count_tracked(engine: Engine, choice: Choice) -> int:
-    """How many threads a sync has before it."""
-    statement = sa.select(sa.func.count()).select_from(threads).where(*choice)
+    """How many threads are chosen."""
     with connected(engine) as connection:
-        return connection.scalar(statement) or 0
+        return count_chosen(connection, choice)
+
+
+def count_chosen(connection: Connection, choice: Choice) -> int:
+    """How many threads are chosen, on a connection of the caller's."""
+    statement = sa.select(sa.func.count()).select_from(threads).where(*choice)
+    return connection.scalar(statement) or 0
+
+
+def chosen(choice: Choice) -> sa.Select[Any]:
+    """The ids of the chosen threads, in their order."""
+    return sa.select(threads.c.thread_id).where(*choice).order_by(threads.c.thread_id)
 
 
 def tracked(
@@ -255,6 +180,27 @@ def sampled(engine: Engine, choice: Choice, most: int | None) -> list[TrackedThr
     if most is None:
         return list(tracked(engine, choice, from_start=sa.false()))
     return _read(engine, _select(choice, sa.false()).order_by(sa.func.random()).limit(most))
+
+
+def named(source_id: SourceId, thread_ids: Collection[ThreadId]) -> Choice:
+    """These threads of a source, however many they are."""
+    wanted = sa.cast(list(thread_ids), ARRAY(sa.Text))
+    return [threads.c.source_id == source_id, threads.c.thread_id == sa.any_(wanted)]
+
+
+def not_asked_in(sync_id: int, source_id: SourceId) -> sa.ColumnElement[bool]:
+    """Threads that no process of a sync has asked since it was planned."""
+    planned = sa.select(plans.c.planned_at).where(
+        plans.c.sync_id == sync_id, plans.c.source_id == source_id
+    )
+    return (threads.c.asked_at >= planned.scalar_subquery()).is_not(sa.true())
+
+
+def read(
+    engine: Engine, choice: Choice, *, from_start: sa.ColumnElement[bool]
+) -> list[TrackedThread]:
+    """Read the chosen threads at once; `tracked` tells of `from_start`."""
+    return _read(engine, _select(choice, from_start))
 
 
 def _tracked_after(

@@ -75,7 +75,8 @@ class _Checking:
         last: BaseException | None = None
         try:
             for thread in self._threads:
-                self._put(self._checked(thread))
+                if thread is not None:
+                    self._put(self._checked(thread))
         except BaseException as error:  # raised where the results are taken
             last = error
         self._put(last)

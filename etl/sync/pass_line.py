@@ -37,6 +37,10 @@ class PassLine:
         if log.isEnabledFor(logging.INFO):
             log.info("pass stopped", extra=self._figures())
 
+    def lost(self) -> None:
+        """Another process reads the thread now; this one had not answered for too long."""
+        log.warning("pass given up", extra=self._figures())
+
     def failed(self, error: SyncError) -> None:
         """The pass ended early; that a tombstone is gone still is no news."""
         level = logging.INFO if self._thread.is_gone else logging.WARNING

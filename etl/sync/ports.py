@@ -56,6 +56,13 @@ class Store(Protocol):
         """Write a batch in one transaction, or raise and write nothing."""
         ...
 
+    def tend(self) -> int:
+        """Keep hold of what is read; answer how many parts of it others have taken.
+
+        Called some times a second.
+        """
+        ...
+
 
 class Watcher(Protocol):
     """Who is told how far the sync has come."""
@@ -78,17 +85,54 @@ def nothing_to_discover() -> Iterator[int]:
     return iter(())
 
 
+def kept(thread: TrackedThread) -> bool:
+    """Threads are read by nobody else."""
+    del thread
+    return True
+
+
+def untold(thread: TrackedThread) -> None:
+    """Nobody waits for a thread to be read."""
+    del thread
+
+
+def to_nobody() -> None:
+    """What is not read is left; nobody else takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """How many threads of a source have answered, and how many it does not know."""
+
+    answered: int = 0
+    missing: int = 0
+
+
+def of_nobody_else() -> Answers:
+    """No other process takes part."""
+    return Answers()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedSource:
     """One source with the threads that are to be read from it.
 
-    `threads` is not looked into before `discover` has ended, well or not.
+    `threads` is not looked into before `discover` has ended, well or not; None in it
+    means that one may come later. `keeps` tells whether a thread that is being read was
+    not given to another process meanwhile, `passed` is told that a pass went well to its
+    end: what it found may not be committed yet. `elsewhere` is what the server has said
+    to all processes of the sync, as far as it is known here. `leave` is called once when
+    no more is read from it, because it is unavailable: others may have the rest.
     """
 
     source_id: SourceId
     name: str
     source: Source
     read: Reader
-    threads: Iterator[TrackedThread]
+    threads: Iterator[TrackedThread | None]
     workers: int
     discover: Discover = nothing_to_discover
+    keeps: Callable[[TrackedThread], bool] = kept
+    passed: Callable[[TrackedThread], None] = untold
+    elsewhere: Callable[[], Answers] = of_nobody_else
+    leave: Callable[[], None] = to_nobody

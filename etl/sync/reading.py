@@ -1,6 +1,6 @@
 """A pass: read what is new or still open in one thread, page by page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from etl.domain.batch import Increment, TrackedThread
@@ -77,6 +77,7 @@ class _Pass:
     def __init__(self, thread: TrackedThread) -> None:
         self.bookmark = self.begins_at = thread.bookmark
         self.walked = False
+        self._last: RunId | None = None
         self._thread = thread
         self._read_at = thread.read_at
 
@@ -92,6 +93,7 @@ class _Pass:
         self.bookmark = self.bookmark.advance(
             entries, after=page.after, now=page.observed_at
         )
+        self._note_last(entry.run_id for entry in entries)
         return self.increment(page, entries, completes=not page.has_more)
 
     def watched(self, source: Source) -> Iterator[Increment]:
@@ -131,7 +133,13 @@ class _Pass:
         now = self._read_at or Instant(0)
         watching = start.watching(self.bookmark.watched) if start.synced_through else start
         self.bookmark = watching.advance(in_order, after=start.synced_through, now=now)
+        self._note_last(entry.run_id for entry in in_order)
         return self.increment(self._empty_page(now), [], completes=True)
+
+    def _note_last(self, run_ids: Iterable[RunId | None]) -> None:
+        """Keep in mind the last run with an id: a settled bookmark stands there."""
+        named = [run_id for run_id in run_ids if run_id]
+        self._last = named[-1] if named else self._last
 
     def start_again(self) -> Iterator[Increment]:
         """Forget the bookmark, if the thread was ever read."""
@@ -165,7 +173,9 @@ class _Pass:
             bookmark=self.bookmark,
             completes=completes,
             walked=completes and self.walked,
+            unsettled=self._last not in {None, self.bookmark.synced_through},
             drift=tuple(drift_of(runs)),
+            lease=self._thread.lease,
         )
 
 

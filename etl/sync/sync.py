@@ -4,7 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from etl.domain.batch import Batch, Committed, Increment, PassFailure
 from etl.domain.outcome import Failure, Outcome, SyncReport
@@ -49,6 +50,13 @@ def sync(
     return _Sync(sources, store, report, stop).work(watcher)
 
 
+class Told(NamedTuple):
+    """The traffic that stands in the ledger."""
+
+    requests: int
+    retries: int
+
+
 @dataclass
 class _Underway:
     """One source while its workers read it."""
@@ -69,13 +77,14 @@ class _Sync:
         stop: threading.Event,
     ) -> None:
         self._sources = {
-            synced.source_id: _Underway(synced, Threads(synced.threads))
+            synced.source_id: _Underway(synced, Threads(synced.threads, leave=synced.leave))
             for synced in sources
         }
         self._store = store
         self._report = report
         self._stop = stop
         self._tally = Tally(report, {each.source_id: each.name for each in sources})
+        self._told = Told(0, 0)
         self._began = time.monotonic()
 
     def work(self, watcher: Watcher) -> SyncReport:
@@ -98,6 +107,9 @@ class _Sync:
             raise
         finally:
             self._leave([worker for crew in crews for worker in crew.members])
+        self._count_traffic()
+        if self._report.requests > self._told.requests:
+            self._commit(Batch())
         self._report.outcome = self._outcome()
         return self._report
 
@@ -116,20 +128,20 @@ class _Sync:
             if working and idleness.has_room():
                 working += sum(crew.grow() for crew in crews)
             self._take_in(items)
+            self._tend()
             watcher.progressed(self._report)
         if not self._stop.is_set():
             self._judge_missing()
 
     def _take_in(self, items: Sequence[Item]) -> None:
         """Commit what is to be written, and note the rest."""
-        requests, retries = self._new_traffic()
+        self._count_traffic()
         batch = Batch(
             increments=[item for item in items if isinstance(item, Increment)],
             failures=[item for item in items if isinstance(item, PassFailure)],
-            requests=requests,
-            retries=retries,
+            unknown=[item.failure for item in items if isinstance(item, ThreadMissing)],
         )
-        if batch.increments or batch.failures:
+        if batch.increments or batch.failures or batch.unknown:
             self._commit(batch)
         for increment in batch.increments:
             self._sources[increment.source_id].triage.answered += increment.completes
@@ -140,18 +152,28 @@ class _Sync:
                 self._report.threads_found += item.number
             elif isinstance(item, Failure):
                 self._tally.fail_source(item.source, item.message)
-        self._report.requests += requests
-        self._report.retries += retries
         self._report.seconds = time.monotonic() - self._began
+
+    def _tend(self) -> None:
+        if lost := self._store.tend():
+            fields = {"sync_id": self._report.sync_id, "leases": lost}
+            log.warning("leases lost to another process", extra=fields)
 
     def _commit(self, batch: Batch) -> None:
         began = time.monotonic()
+        requests, retries = self._report.requests, self._report.retries
+        batch = replace(
+            batch,
+            requests=requests - self._told.requests,
+            retries=retries - self._told.retries,
+        )
         committed = self._store.commit(batch)
+        self._told = Told(requests, retries)
         self._tally.count(batch, committed)
         self._tell(committed, seconds=time.monotonic() - began)
 
     def _tell(self, committed: Committed, *, seconds: float) -> None:
-        if log.isEnabledFor(logging.DEBUG):
+        if committed.pages and log.isEnabledFor(logging.DEBUG):
             fields = {
                 "sync_id": self._report.sync_id,
                 "pages": committed.pages,
@@ -163,19 +185,17 @@ class _Sync:
             }
             log.debug("batch committed", extra=fields)
 
-    def _new_traffic(self) -> tuple[int, int]:
-        """Attempts made since the last batch."""
+    def _count_traffic(self) -> None:
+        """Bring the attempts that were made so far into the report."""
         traffic = [each.synced.source.traffic for each in self._sources.values()]
-        requests = sum(each.requests for each in traffic) - self._report.requests
-        retries = sum(each.retries for each in traffic) - self._report.retries
-        return requests, retries
+        self._report.requests = sum(each.requests for each in traffic)
+        self._report.retries = sum(each.retries for each in traffic)
 
     def _note_missing(self, failure: PassFailure) -> None:
         underway = self._sources[failure.source_id]
         if failure.was_gone:
-            self._report.threads += 1
             return
-        underway.triage.missing.append(failure)
+        underway.triage.missing.append(replace(failure, lease=None))
         if underway.triage.is_hopeless:
             underway.threads.close()
 
@@ -183,6 +203,7 @@ class _Sync:
         """Mark the threads that are missing, or find their source unavailable."""
         for underway in self._sources.values():
             triage = underway.triage
+            triage.elsewhere = underway.synced.elsewhere()
             if triage.is_unavailable:
                 self._fail_source(underway.synced.name, triage.verdict)
                 continue

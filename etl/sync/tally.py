@@ -19,11 +19,20 @@ class Tally:
         self._report = report
         self._names = names
         self._failed: set[tuple[SourceId, ThreadId]] = set()
+        self._refused: set[tuple[SourceId, ThreadId]] = set()
 
     def count(self, batch: Batch, committed: Committed) -> None:
         """Add what one batch did."""
         report = self._report
-        report.threads += sum(part.completes for part in batch.increments)
+        refused = committed.refused
+        report.threads += sum(
+            part.completes
+            for part in batch.increments
+            if (part.source_id, part.thread_id) not in refused
+        )
+        report.threads += sum(part.was_gone for part in batch.unknown)
+        self._refused |= refused
+        report.threads_refused = len(self._refused)
         report.pages += committed.pages
         report.runs_read += committed.created + committed.updated + committed.unchanged
         report.runs_created += committed.created
@@ -31,6 +40,8 @@ class Tally:
         report.runs_unchanged += committed.unchanged
         report.rejects += committed.rejects
         for failure in (*batch.failures, *batch.missing):
+            if (failure.source_id, failure.thread_id) in refused:
+                continue
             report.threads += 1
             self.fail(failure)
         for source_id, thread_id in committed.overtaken:

@@ -17,7 +17,7 @@ from etl.domain.errors import (
 )
 from etl.domain.outcome import Failure
 from etl.sync.pass_line import PassLine, tell_undiscovered, told
-from etl.sync.ports import SyncedSource
+from etl.sync.ports import SyncedSource, to_nobody
 
 MOST_PAGES_WAITING = 20
 MOST_RUNS_IN_A_BATCH = 2_000
@@ -108,10 +108,16 @@ def _weight(item: Item) -> int:
 
 
 class Threads:
-    """An iterator of threads that several workers may share."""
+    """An iterator of threads that several workers may share; None means: not yet."""
 
-    def __init__(self, threads: Iterator[TrackedThread]) -> None:
+    def __init__(
+        self,
+        threads: Iterator[TrackedThread | None],
+        *,
+        leave: Callable[[], None] = to_nobody,
+    ) -> None:
         self._threads = threads
+        self._leave = leave
         self._lock = threading.RLock()  # whoever prepares them may close them
         self._closed = False
         self._begun = False
@@ -124,17 +130,22 @@ class Threads:
                 prepare()
 
     def close(self) -> bool:
-        """Give out no more; answer whether this call was the one that closed it."""
+        """Give out no more, and leave the rest; answer whether this call closed it."""
         with self._lock:
             was_open, self._closed = not self._closed, True
+            if was_open:
+                self._leave()
         return was_open
 
-    def __iter__(self) -> Iterator[TrackedThread]:
+    def __iter__(self) -> Iterator[TrackedThread | None]:
         while True:
             with self._lock:
-                thread = None if self._closed else next(self._threads, None)
-            if thread is None:
-                return
+                if self._closed:
+                    return
+                try:
+                    thread = next(self._threads)
+                except StopIteration:
+                    return
             yield thread
 
 
@@ -207,6 +218,9 @@ def _work(
         for thread in threads:
             if stop.is_set():
                 break
+            if thread is None:
+                stop.wait(PATIENCE_SECONDS)
+                continue
             line = PassLine(thread, source=synced.name, sync_id=sync_id)
             _read(thread, synced, threads, outbox, line)
     except StoppedError:
@@ -247,8 +261,11 @@ def _read(
             line.count(increment)
             outbox.put(increment)
             outbox.check()
+            if not synced.keeps(thread):
+                return line.lost()
         line.ended()
-    except StoppedError:
+        synced.passed(thread)
+    except (StoppedError, DatabaseError):
         line.stopped()
         raise
     except SourceUnavailableError as error:
@@ -269,4 +286,5 @@ def _failure(thread: TrackedThread, error: SyncError) -> PassFailure:
         thread_id=thread.thread_id,
         message=told(error),
         was_gone=thread.is_gone,
+        lease=thread.lease,
     )

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
         source_ids,
         write_config,
     )
+    from etl.wiring.planning import Outlook, outlooks
     from etl.wiring.syncs import Watch, run_backfill, run_sync, with_keys
 
 __all__ = [
+    "Outlook",
     "Verified",
     "Watch",
     "check_export",
@@ -28,6 +30,7 @@ __all__ = [
     "embedded",
     "export",
     "last_sync_at",
+    "outlooks",
     "ready_database",
     "repair",
     "replay",
@@ -43,6 +46,7 @@ __all__ = [
 _HOMES = {
     "checks": {"Verified", "repair", "replay", "verify", "verify_again"},
     "exporting": {"check_export", "export", "last_sync_at"},
+    "planning": {"Outlook", "outlooks"},
     "syncs": {"Watch", "run_backfill", "run_sync", "with_keys"},
 }
 """The module of each name; of all others it is `parts`."""

@@ -24,8 +24,9 @@ from etl.sync.pass_line import told
 from etl.sync.verifying import Difference
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.privacy import clean_quarantine, privacy_of
+from etl.wiring.scope import Scope
 from etl.wiring.sources import clock_from, http_source
-from etl.wiring.syncs import Scope, Watch, in_ledger, run, with_keys
+from etl.wiring.syncs import Watch, in_ledger, run, with_keys
 
 Key = tuple[SourceId, ThreadId]
 

@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from functools import partial
 from uuid import UUID
 
@@ -18,9 +19,10 @@ from etl.domain.discovery import Discovered, Position
 from etl.domain.errors import ContractError, DiscoveryError, RefusedError, RetryableError
 from etl.domain.found import Found
 from etl.domain.run import ThreadId
-from etl.load import discoveries, ledger, threads
+from etl.load import discoveries, tracking
 from etl.load.asking import Question, asked
 from etl.sync import Discover, ThreadLister, discover_by_list, discover_by_query
+from etl.sync.discovering import UNTOLD
 from etl.sync.ports import nothing_to_discover
 
 log = logging.getLogger(__name__)
@@ -52,16 +54,21 @@ class Findings:
             self.engine, self.source_id, self.question, whole_every=span(whole_every)
         )
 
-    def track(self, thread_ids: Sequence[ThreadId]) -> Found:
-        """Track new threads, and let the ledger know that there are more to read."""
-        found = threads.track_found(self.engine, self.source_id, thread_ids)
-        if found.added:
-            ledger.note_more_due(self.engine, self.sync_id, found.added)
-        return found
+    def track(
+        self,
+        thread_ids: Sequence[ThreadId],
+        active_at: Mapping[ThreadId, datetime] = UNTOLD,
+    ) -> Found:
+        """Track new threads, and note when they were active."""
+        return tracking.track_found(self.engine, self.source_id, thread_ids, active_at)
 
     def note_whole(self, position: Position | None) -> None:
         """Note that everything was asked for."""
         discoveries.note_whole(self.engine, self.source_id, self.question, position)
+
+    def note_hints(self, *, told: bool) -> None:
+        """Note whether the answer tells when threads were active."""
+        discoveries.note_hints(self.engine, self.source_id, told=told)
 
     def note_on(self, position: Position | None) -> None:
         """Note that what is new was asked for."""
@@ -146,5 +153,5 @@ def _told(source: SourceConfig, findings: Findings, discover: Discovers) -> Iter
         "source": source.name,
         "seconds": round(time.monotonic() - began, 3),
     }
-    level = logging.WARNING if found.odd else logging.INFO
+    level = logging.WARNING if found.odd or found.odd_instants else logging.INFO
     log.log(level, "threads discovered", extra=fields)

@@ -15,7 +15,7 @@ from etl.domain.outcome import Failure, SyncReport
 from etl.domain.run import Instant, ThreadId
 from etl.domain.thread_id import as_thread_id
 from etl.extract.archive.files import check_paths, files_of
-from etl.load import ledger, threads
+from etl.load import ledger, threads, tracking
 from etl.load.database import connected
 from etl.load.holding import holding
 from etl.load.importing import ImportStore
@@ -59,7 +59,7 @@ def run_import(
         with (
             holding(engine, [source_id], trigger=trigger) as hold,
             in_ledger(engine, hold) as row,
-            journaled(row, trigger=trigger, threads=0),
+            journaled(row, trigger=trigger),
         ):
             report = ImportReport(sync_id=hold.sync_id)
             store = ImportStore(
@@ -155,7 +155,7 @@ def _tracking(engine: Engine, source_id: SourceId) -> Callable[[Collection[Threa
         if len(met) > MOST_REMEMBERED:
             met.clear()
         met.update(new)
-        return threads.track_found(engine, source_id, sorted(new)).added if new else 0
+        return tracking.track_found(engine, source_id, sorted(new)).added if new else 0
 
     return track
 

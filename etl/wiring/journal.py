@@ -20,10 +20,10 @@ LEVELS = {
 
 
 @contextmanager
-def journaled(report: SyncReport, *, trigger: str, threads: int) -> Iterator[None]:
-    """Tell of a sync that is to read so many threads; an error that ends it is told too."""
+def journaled(report: SyncReport, *, trigger: str) -> Iterator[None]:
+    """Tell of a sync; an error that ends it is told too."""
     what = {"sync_id": report.sync_id, "trigger": trigger}
-    log.info("sync began", extra=what | {"threads_due": threads})
+    log.info("sync began", extra=what)
     try:
         yield
     except KeyboardInterrupt:

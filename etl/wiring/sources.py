@@ -9,17 +9,22 @@ from typing import NamedTuple
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+from sqlalchemy.engine import Engine
 
 from etl.config import Settings, SourceConfig
+from etl.domain.batch import SourceId
 from etl.domain.errors import ConfigError, StoppedError
+from etl.domain.reservation import spacing_seconds
 from etl.domain.run import Instant
 from etl.extract.budget import Budget
-from etl.extract.client import Client
+from etl.extract.client import Client, Pace
 from etl.extract.openai import OpenAISource
 from etl.extract.retry import RetryPolicy
+from etl.extract.shared_budget import SharedBudget
 from etl.extract.thread_list import ThreadList
 from etl.extract.transports import ThreadTransports
 from etl.extract.untrusted import UntrustedSource
+from etl.load.budgets import timeline
 from etl.sync import Reader, Source, ThreadLister, read_thread, read_untrusted_thread
 from etl.wiring.kinds import headers_of, key_of, lists_threads, query_of
 from etl.wiring.privacy import kept_private, privacy_of
@@ -43,10 +48,14 @@ def http_source(
     *,
     now: Callable[[], Instant],
     stop: threading.Event,
+    budget: Pace | None = None,
 ) -> Iterator[Opened]:
-    """One source, opened; its connections are closed in the end."""
+    """One source, opened; its connections are closed in the end.
+
+    Its budget is its own, unless it is given one that others share.
+    """
     privacy = privacy_of(settings, source)
-    with _client(settings, source, now=now, stop=stop) as client:
+    with _client(settings, source, now=now, stop=stop, budget=budget) as client:
         trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
         lister = ThreadList(client) if lists_threads(source) else None
         if source.trusted:
@@ -63,13 +72,10 @@ def _client(
     *,
     now: Callable[[], Instant],
     stop: threading.Event,
+    budget: Pace | None,
 ) -> Iterator[Client]:
     """The client of one source, as patient as a sync is."""
-
-    def sleep(seconds: float) -> None:
-        if stop.wait(seconds):
-            raise StoppedError("the sync was asked to stop")
-
+    sleep = waiting(stop)
     trusted_by, proxy = trust(source.address), proxy_for(source.address)
     with ThreadTransports(
         lambda: httpx.HTTPTransport(verify=trusted_by, proxy=proxy)
@@ -79,13 +85,33 @@ def _client(
             source.address,
             headers_of(source),
             api_key=key_of(settings, source),
-            budget=Budget(source.requests_per_minute, sleep=sleep),
+            budget=budget or Budget(source.requests_per_minute, sleep=sleep),
             policy=RetryPolicy(),
             now=now,
             sleep=sleep,
             name=source.name,
             query=query_of(source),
         )
+
+
+@contextmanager
+def shared_budget(
+    engine: Engine, source: SourceConfig, source_id: SourceId, *, stop: threading.Event
+) -> Iterator[SharedBudget]:
+    """The budget of a source that all processes of a sync share, in the database."""
+    spacing = spacing_seconds(source.requests_per_minute)
+    with timeline(engine, source_id, spacing_seconds=spacing) as shared:
+        yield SharedBudget(shared, sleep=waiting(stop))
+
+
+def waiting(stop: threading.Event) -> Callable[[float], None]:
+    """A wait of so many seconds; raises StoppedError once somebody asks to stop."""
+
+    def wait(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise StoppedError("the sync was asked to stop")
+
+    return wait
 
 
 def trust(base_url: str) -> ssl.SSLContext:

@@ -1,10 +1,12 @@
 """A sync, from the settings to its report: what is read, from where, into what."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
@@ -13,9 +15,11 @@ from etl.config import Settings, SourceConfig
 from etl.domain.batch import SourceId
 from etl.domain.errors import ConfigError, DatabaseError, SyncError
 from etl.domain.outcome import Failure, Outcome, SyncReport
-from etl.domain.run import Instant, ThreadId
+from etl.domain.run import ThreadId
 from etl.load import ledger, threads
-from etl.load.holding import Hold, holding_free
+from etl.load.database import translated
+from etl.load.holding import Hold, holding_free, sharing, this_process
+from etl.load.leases import Leases
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
 from etl.sync.ports import nothing_to_discover
@@ -23,28 +27,14 @@ from etl.wiring.discovering import Findings, discovery
 from etl.wiring.journal import journaled
 from etl.wiring.kinds import key_of
 from etl.wiring.parts import ready_database, source_ids
+from etl.wiring.preparing import Preparation, seconds_left
+from etl.wiring.scope import Scope
 from etl.wiring.sources import clock_from, http_source
 from etl.wiring.stopping import OwnStop
 from etl.wiring.tracing import Traces, traces
 
-Watch = Callable[[int], AbstractContextManager[Watcher]]
-"""Opens a watcher of so many threads, for as long as a sync lasts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """Which threads a sync reads, and which of them from their start."""
-
-    trigger: str
-    sources: tuple[SourceConfig, ...]
-    thread: ThreadId | None
-    more: tuple[sa.ColumnElement[bool], ...] = ()
-    from_start: sa.ColumnElement[bool]
-    discovers: bool = False
-
-    def choice(self, source_id: SourceId) -> threads.Choice:
-        """The threads of one source."""
-        return [*threads.due(source_id, self.thread), *self.more]
+Watch = Callable[[], AbstractContextManager[Watcher]]
+"""Opens a watcher, for as long as a sync lasts."""
 
 
 def run_sync(
@@ -55,10 +45,12 @@ def run_sync(
     watch: Watch,
     stop: threading.Event,
     trigger: str = "sync",
+    join: bool = False,
 ) -> SyncReport:
     """Sync the threads of all sources, or of one; answer what happened.
 
-    `watch` is told how many threads there are; `trigger` stands in the ledger. Raises
+    With `join` other processes may take part, and this one takes part where another has
+    begun; it answers what it did itself. `trigger` stands in the ledger. Raises
     ConfigError, HeldError or DatabaseError where the sync cannot begin; a database that
     fails later stands in the report.
     """
@@ -67,7 +59,8 @@ def run_sync(
         sources=with_keys(settings, source),
         thread=thread,
         from_start=threads.walk_is_due(settings.config.sync.full_walk),
-        discovers=thread is None,
+        is_whole=thread is None,
+        is_shared=join,
     )
     with ready_database(settings) as engine:
         return run(settings, engine, scope, watch, stop)
@@ -131,38 +124,41 @@ def run(
             " first."
         )
     with (
-        holding_free(engine, list(ids), trigger=scope.trigger) as hold,
+        _held(engine, list(ids), scope) as hold,
         in_ledger(engine, hold) as report,
     ):
         report.held = _left_alone(ids, hold)
-        total = _due(engine, scope, hold.source_ids)
-        ledger.note_due(engine, hold.sync_id, total)
         ledger.forget_old(engine, keep=settings.config.sync.ledger_kept)
         with (
             traces(settings.environment) as traced,
             traced.following(report, trigger=scope.trigger),
-            journaled(report, trigger=scope.trigger, threads=total),
+            journaled(report, trigger=scope.trigger),
             _noting_failure(report),
+            _leasing(settings, engine, hold, report) as leases,
             ExitStack() as parts,
         ):
-            now = clock_from(hold.started_at)
             synced = [
                 parts.enter_context(
                     _synced(
-                        settings,
-                        engine,
-                        scope,
-                        ids[each],
-                        each,
-                        sync_id=hold.sync_id,
-                        now=now,
-                        stop=stop,
+                        Preparation(
+                            settings=settings,
+                            engine=engine,
+                            scope=scope,
+                            hold=hold,
+                            source=ids[each],
+                            source_id=each,
+                            report=report,
+                            stop=stop,
+                        ),
+                        leases,
                     )
                 )
                 for each in hold.source_ids
             ]
-            store = Store(hold.connection, sync_id=hold.sync_id, now=hold.started_at)
-            watcher = parts.enter_context(watch(total))
+            store = Store(
+                hold.connection, sync_id=hold.sync_id, now=hold.now, leases=leases
+            )
+            watcher = parts.enter_context(watch())
             sync(
                 [_traced(traced, each) for each in synced],
                 traced.store(store),
@@ -171,6 +167,32 @@ def run(
                 stop=stop,
             )
     return report
+
+
+def _held(
+    engine: Engine, ids: Sequence[SourceId], scope: Scope
+) -> AbstractContextManager[Hold]:
+    hold = sharing if scope.is_shared else holding_free
+    return hold(engine, ids, trigger=scope.trigger)
+
+
+@contextmanager
+def _leasing(
+    settings: Settings, engine: Engine, hold: Hold, report: SyncReport
+) -> Iterator[Leases]:
+    """What this process leases of the sync; in the end others may have the rest."""
+    leases = Leases(
+        engine,
+        sync_id=hold.sync_id,
+        holder=this_process(),
+        lasting=settings.config.sync.lease_seconds,
+        shared=hold.is_shared,
+        until=time.monotonic() + seconds_left(settings, hold),
+    )
+    yield leases
+    with translated(engine.url):
+        leases.close(hold.connection)
+    ledger.look(engine, report)
 
 
 def _traced(traced: Traces, synced: SyncedSource) -> SyncedSource:
@@ -191,31 +213,38 @@ def _left_alone(sources: Mapping[SourceId, SourceConfig], hold: Hold) -> list[Fa
 
 
 @contextmanager
-def _synced(
-    settings: Settings,
-    engine: Engine,
-    scope: Scope,
-    source: SourceConfig,
-    source_id: SourceId,
-    *,
-    sync_id: int,
-    now: Callable[[], Instant],
-    stop: threading.Event,
-) -> Iterator[SyncedSource]:
+def _synced(preparation: Preparation, leases: Leases) -> Iterator[SyncedSource]:
     """One source with its client and its threads; its connections close in the end."""
-    with http_source(settings, source, now=now, stop=stop) as opened:
-        choice = scope.choice(source_id)
-        findings = Findings(engine=engine, source_id=source_id, sync_id=sync_id)
+    settings, source, stop = preparation.settings, preparation.source, preparation.stop
+    hold, scope = preparation.hold, preparation.scope
+    with (
+        preparation.budget() as budget,
+        http_source(
+            settings, source, now=clock_from(hold.now), stop=stop, budget=budget
+        ) as opened,
+    ):
+        findings = Findings(
+            engine=preparation.engine,
+            source_id=preparation.source_id,
+            sync_id=hold.sync_id,
+        )
+        discover = (
+            discovery(settings, source, findings, opened.lister, stop=stop)
+            if scope.is_whole
+            else nothing_to_discover
+        )
         yield SyncedSource(
-            source_id=source_id,
+            source_id=preparation.source_id,
             name=source.name,
             source=opened.source,
             read=opened.read,
-            threads=threads.tracked(engine, choice, from_start=scope.from_start),
+            threads=leases.threads(preparation.source_id, from_start=scope.from_start),
             workers=settings.config.sync.workers,
-            discover=discovery(settings, source, findings, opened.lister, stop=stop)
-            if scope.discovers
-            else nothing_to_discover,
+            discover=partial(preparation.prepared, discover),
+            keeps=lambda thread: leases.is_sure(thread.lease),
+            passed=leases.passed,
+            elsewhere=preparation.elsewhere,
+            leave=partial(leases.leave, preparation.source_id),
         )
 
 
@@ -233,7 +262,8 @@ def in_ledger(engine: Engine, hold: Hold) -> Iterator[SyncReport]:
         raise
     finally:
         with suppress(DatabaseError):
-            ledger.close_sync(engine, report)
+            end = ledger.note_share if hold.is_shared else ledger.close_sync
+            end(engine, report)
 
 
 @contextmanager

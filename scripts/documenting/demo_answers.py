@@ -17,7 +17,8 @@ from etl.domain.run import ThreadId
 from etl.load.database import connected
 from etl.load.grants import grant
 from etl.load.roles import RoleKind
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.wiring import run_sync
 
 HOUR = 3_600
@@ -70,7 +71,7 @@ def _sync(settings: Settings) -> None:
         settings,
         source=None,
         thread=None,
-        watch=lambda _: nullcontext(Unwatched()),
+        watch=lambda: nullcontext(Unwatched()),
         stop=threading.Event(),
     )
     if report.errors:

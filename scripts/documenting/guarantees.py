@@ -30,6 +30,7 @@ NEVER_NULL = SUMS | frozenset(
         *("threads_failed", "pages", "requests", "retries", "runs_read", "runs_created"),
         *("runs_updated", "runs_unchanged", "rejects"),
         *("threads_complete", "threads_failing", "threads_never_read", "threads_gone"),
+        "threads_waiting",
         *("position", "resource_type"),
     )
 )

@@ -18,7 +18,7 @@ ok        data directory, free space: unknown, the database is not the embedded 
 ok        database, connection: {database} answers
 ok        database, version: PostgreSQL {version}
 ok        database, TLS: not needed, the server is on this machine
-ok        database, schema: revision 0009, as this program needs it
+ok        database, schema: revision 0010, as this program needs it
 ok        database, rights: postgres may do all that a sync does
 ok        source demo, name: 127.0.0.1 is an address itself
 ok        source demo, connection: 127.0.0.1 port {port} takes connections
@@ -202,16 +202,16 @@ def test_a_database_that_is_down_leaves_out_what_needs_it(
             "The database has no runtide schema yet; run `runtide db upgrade`",
         ),
         (
-            "0008",
+            "0009",
             (
-                "The schema is at revision 0008, this program needs 0009; run `runtide db"
+                "The schema is at revision 0009, this program needs 0010; run `runtide db"
                 " upgrade`"
             ),
         ),
         (
             "9999",
             (
-                "The schema is at revision 9999, newer than this program, which knows 0009;"
+                "The schema is at revision 9999, newer than this program, which knows 0010;"
                 " install a newer runtide"
             ),
         ),

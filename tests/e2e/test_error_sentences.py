@@ -144,7 +144,7 @@ def test_a_schema_newer_than_the_program_says_so(ready: Command, engine: Engine)
         assert answer.code == 1
         assert answer.err == (
             "runtide: The schema is at revision 9, newer than this program, which knows"
-            " 0009; install a newer runtide.\n"
+            " 0010; install a newer runtide.\n"
         )
 
 

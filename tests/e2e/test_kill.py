@@ -69,7 +69,7 @@ def started(command: Command) -> "subprocess.Popen[str]":
 def test_after_kills_a_clean_sync_ends_where_an_undisturbed_one_does(
     tmp_path: Path, database_url: str, second_database_url: str, seed: int
 ) -> None:
-    kill_and_compare(tmp_path, database_url, second_database_url, seed=seed, kills=6)
+    kill_and_compare(tmp_path, database_url, second_database_url, seed=seed, kills=4)
 
 
 @pytest.mark.slow

@@ -12,8 +12,9 @@ from tests.integration.raw_serving import Answer, Request, an_answer
 from tests.integration.raw_threads import RawThreads
 
 FIGURES_OF_ONE = (
-    "threads=1 threads_failed=0 threads_found=0 pages=1 requests=1 retries=0 runs_read=2"
-    " runs_created=2 runs_updated=0 runs_unchanged=0 rejects=0"
+    "threads_due=1 threads_left=0 threads=1 threads_refused=0 threads_failed=0"
+    " threads_found=0 pages=1 requests=1 retries=0 runs_read=2 runs_created=2"
+    " runs_updated=0 runs_unchanged=0 rejects=0"
 )
 
 
@@ -39,7 +40,7 @@ def test_a_sync_is_three_lines_of_text(command: Command) -> None:
 
     assert (answer.code, answer.out) == (0, "")
     assert normalised(answer.err) == [
-        in_text("INFO", "sync began", "sync_id=1 trigger=sync threads_due=1"),
+        in_text("INFO", "sync began", "sync_id=1 trigger=sync"),
         in_text(
             "INFO",
             "pass ended",
@@ -64,7 +65,7 @@ def test_a_sync_is_three_lines_of_json_and_a_batch_one_where_debug_asks(
             "info",
             "etl.wiring.journal",
             "sync began",
-            '"sync_id": 1, "trigger": "sync", "threads_due": 1',
+            '"sync_id": 1, "trigger": "sync"',
         ),
         in_json(
             "info",
@@ -178,9 +179,10 @@ def test_a_failed_attempt_a_failed_pass_and_a_partial_sync_are_warnings(
             in_text(
                 "WARNING",
                 "sync ended",
-                "sync_id=1 trigger=sync outcome=partial threads=2 threads_failed=1"
-                " threads_found=0 pages=1 requests=3 retries=1 runs_read=2"
-                " runs_created=2 runs_updated=0 runs_unchanged=0 rejects=0 seconds=S"
+                "sync_id=1 trigger=sync outcome=partial threads_due=2 threads_left=0"
+                " threads=2 threads_refused=0 threads_failed=1 threads_found=0 pages=1"
+                " requests=3 retries=1 runs_read=2 runs_created=2 runs_updated=0"
+                " runs_unchanged=0 rejects=0 seconds=S"
                 " errors=1"
                 f' error="demo, thread thread_b: {refused}"',
             ),

@@ -35,7 +35,7 @@ def test_init_writes_a_configuration_once_and_makes_the_tables(stranger: Command
 
     assert (first.code, second.code) == (0, 0)
     assert "config.toml is written." in first.out
-    assert "The schema went from revision none to 0009." in first.out
+    assert "The schema went from revision none to 0010." in first.out
     assert "config.toml is there already and stays as it is." in second.out
     assert (stranger.directory / "config.toml").read_text().endswith("# mine\n")
 

@@ -17,6 +17,7 @@ from tests.integration.builders import query
 ROOT = Path(__file__).parents[2]
 UNITS = sorted((ROOT / "scripts/systemd").glob("runtide-*"))
 INSTALLED = "/opt/runtide/bin/runtide"
+INSTALLED_DASK = "/opt/runtide/bin/dask"
 FIELDS = 5
 
 
@@ -91,6 +92,8 @@ def test_the_crontab_of_the_document_works(
 )
 def test_systemd_finds_nothing_wrong_with_the_units(program: Path, tmp_path: Path) -> None:
     assert [unit.name for unit in UNITS] == [
+        "runtide-dask-scheduler.service",
+        "runtide-dask-worker.service",
         "runtide-schedule.service",
         "runtide-sync.service",
         "runtide-sync.timer",
@@ -98,7 +101,8 @@ def test_systemd_finds_nothing_wrong_with_the_units(program: Path, tmp_path: Pat
     here = []
     for unit in UNITS:
         path = tmp_path / unit.name
-        path.write_text(unit.read_text().replace(INSTALLED, str(program)))
+        text = unit.read_text().replace(INSTALLED, str(program))
+        path.write_text(text.replace(INSTALLED_DASK, str(program)))
         here.append(str(path))
 
     done = subprocess.run(

@@ -22,11 +22,11 @@ COMMANDS = {
     "grant": ("db", "grant", "reader", "nobody_yet"),
 }
 OLDER = (
-    "runtide: The schema is at revision 0008, this program needs 0009; run `runtide db"
+    "runtide: The schema is at revision 0009, this program needs 0010; run `runtide db"
     " upgrade`.\n"
 )
 NEWER = (
-    "runtide: The schema is at revision 9999, newer than this program, which knows 0009;"
+    "runtide: The schema is at revision 9999, newer than this program, which knows 0010;"
     " install a newer runtide.\n"
 )
 
@@ -35,7 +35,7 @@ NEWER = (
 def older(ready: Command, engine: Engine) -> Command:
     """A database as an older program left it: the newest migration is undone."""
     with engine.connect() as connection:
-        command.downgrade(alembic_config(connection), "0008")
+        command.downgrade(alembic_config(connection), "0009")
     return ready
 
 
@@ -79,6 +79,6 @@ def test_after_the_upgrade_the_same_commands_work(older: Command) -> None:
 
     assert (upgraded.code, upgraded.out) == (
         0,
-        "The schema went from revision 0008 to 0009.\n",
+        "The schema went from revision 0009 to 0010.\n",
     )
     assert older("sync", "--quiet").code == 0

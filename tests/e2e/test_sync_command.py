@@ -21,7 +21,10 @@ from tests.e2e.conftest import KEY, Command
 JSON_KEYS = [
     "sync_id",
     "outcome",
+    "threads_due",
+    "threads_left",
     "threads",
+    "threads_refused",
     "threads_failed",
     "threads_found",
     "pages",

@@ -99,6 +99,7 @@ def a_run(run_id: str = "run_1", **fields: Any) -> Run:
 def a_batch(
     *increments: Increment,
     failures: Iterable[PassFailure] = (),
+    unknown: Iterable[PassFailure] = (),
     missing: Iterable[PassFailure] = (),
     requests: int = 0,
     retries: int = 0,
@@ -106,6 +107,7 @@ def a_batch(
     return Batch(
         increments=increments,
         failures=tuple(failures),
+        unknown=tuple(unknown),
         missing=tuple(missing),
         requests=requests,
         retries=retries,
@@ -120,6 +122,7 @@ def committed(
     rejects: int = 0,
     pages: int = 1,
     overtaken: Iterable[tuple[SourceId, ThreadId]] = (),
+    refused: Iterable[tuple[SourceId, ThreadId]] = (),
 ) -> Committed:
     """What a store should answer."""
     return Committed(
@@ -129,6 +132,7 @@ def committed(
         rejects=rejects,
         pages=pages,
         overtaken=frozenset(overtaken),
+        refused=frozenset(refused),
     )
 
 

@@ -10,7 +10,8 @@ from sqlalchemy.engine import URL, Engine
 from etl.domain.batch import SourceId
 from etl.load.database import opened
 from etl.load.store import Store
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from tests.conftest import _database
 from tests.integration.answer_fixtures import demo_engine, demo_reader, reader_name
 from tests.integration.builders import THREAD, a_store
@@ -38,6 +39,9 @@ TABLES = (
     "run_sync.rejects",
     "run_sync.drift",
     "run_sync.erasures",
+    "run_sync.leases",
+    "run_sync.plans",
+    "run_sync.budgets",
     "run_sync.syncs",
     "run_analytics.daily_usage",
     "run_analytics.deployments",

@@ -12,7 +12,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 from etl.domain.batch import SourceId
 from etl.domain.run import SECOND, Instant, ThreadId
 from etl.load.database import connected, opened
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from tests.conftest import _database
 from tests.integration.builders import a_batch, a_payload, a_store, an_increment, execute
 

@@ -13,7 +13,8 @@ from etl.domain.outcome import SyncReport
 from etl.domain.run import Run, ThreadId
 from etl.load.database import connected
 from etl.load.reading import read_runs
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.transform import rebuild
 from etl.wiring import run_sync
 from tests.conftest import as_text
@@ -72,7 +73,7 @@ class Syncer:
             self.settings,
             source=self.source.name,
             thread=None,
-            watch=lambda _: nullcontext(Unwatched()),
+            watch=lambda: nullcontext(Unwatched()),
             stop=stop or threading.Event(),
         )
 

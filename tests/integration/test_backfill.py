@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 from etl.config import SyncConfig
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import ThreadId
+from etl.load import ledger
 from etl.wiring import run_backfill
 from tests.integration.builders import comparable, execute, query
 from tests.integration.commands import Runtide
@@ -201,6 +202,22 @@ def test_a_run_found_in_a_backfill_holds_the_bookmark_as_in_a_sync(
 # Interruptions
 
 
+@pytest.mark.parametrize(("left", "goes_on"), [(5, True), (0, False)])
+def test_a_backfill_whose_window_was_too_short_is_gone_on_with(
+    engine: Engine, left: int, *, goes_on: bool
+) -> None:
+    execute(
+        engine,
+        "INSERT INTO run_sync.syncs (trigger, started_at, outcome, threads_left)"
+        f" VALUES ('backfill', now() - interval '2 hours', 'succeeded', {left})",
+    )
+    [(began,)] = query(engine, "SELECT started_at FROM run_sync.syncs")
+
+    since = ledger.unfinished_since(engine, trigger="backfill")
+
+    assert (since == began) is goes_on
+
+
 class Interrupted:
     """Backfills that end in the middle: a stop, or a server that fails for good."""
 
@@ -241,7 +258,7 @@ class Interrupted:
             source=None,
             thread=ThreadId(thread) if thread else None,
             since=None,
-            watch=lambda _: nullcontext(Unwatched()),
+            watch=lambda: nullcontext(Unwatched()),
             stop=stop,
         )
 

@@ -127,7 +127,7 @@ def test_a_password_in_the_query_of_a_url_is_not_shown(server_url: URL) -> None:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("trusted", 'snapshot "00000003-0000001B-1" does not exist'),
+        ("trusted", '"00000003-0000001B-1"'),
         ("of a stranger", "nobody who is trusted here vouches for it"),
         ("of another name", 'is for "other.example.test"'),
         ("none", "does not offer TLS"),

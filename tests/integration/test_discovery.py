@@ -17,7 +17,7 @@ from etl.demo.server import DemoServer
 from etl.demo.world import World
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.domain.run import ThreadId
-from etl.load.threads import untrack
+from etl.load.tracking import untrack
 from etl.wiring import run_sync
 from tests.conftest import _database, as_text
 from tests.integration.builders import execute, query
@@ -99,7 +99,7 @@ class Scene:
             settings,
             source=None,
             thread=ThreadId(thread) if thread else None,
-            watch=lambda _: nullcontext(Unwatched()),
+            watch=lambda: nullcontext(Unwatched()),
             stop=stop or threading.Event(),
         )
 

@@ -23,7 +23,7 @@ from etl.extract.client import Answer
 from etl.extract.openai import OpenAISource
 from etl.load.database import connected
 from etl.load.store import Store
-from etl.load.threads import track
+from etl.load.tracking import track
 from etl.sync import read_thread
 from tests.integration.builders import NOW, NOW_SECONDS, a_sync
 from tests.integration.syncing import Syncer

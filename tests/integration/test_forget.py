@@ -13,7 +13,8 @@ from etl.domain.run import RunId, ThreadId
 from etl.load.holding import holding
 from etl.load.naming import naming
 from etl.load.overview import sources_overview
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from tests.integration.builders import (
     a_batch,
     a_payload,

@@ -12,7 +12,8 @@ from etl.domain.found import Found
 from etl.domain.run import ThreadId
 from etl.load.erasing import erase
 from etl.load.forgotten import readmit
-from etl.load.threads import record_source, track, track_found, untrack
+from etl.load.threads import record_source
+from etl.load.tracking import track, track_found, untrack
 from tests.integration.builders import query
 from tests.integration.commands import Runtide
 

@@ -56,7 +56,8 @@ def test_freshness_is_what_status_says(engine: Engine, threads: str) -> None:
     [row] = query(
         engine,
         "SELECT source, kind, threads, threads_complete, threads_failing,"
-        " threads_never_read, threads_gone, complete_through FROM run_analytics.freshness",
+        " threads_never_read, threads_gone, threads_waiting, newest_pass_at,"
+        " complete_through FROM run_analytics.freshness",
     )
     assert row == (
         told.source,
@@ -66,9 +67,50 @@ def test_freshness_is_what_status_says(engine: Engine, threads: str) -> None:
         told.threads_failing,
         told.threads_never_read,
         told.threads_gone,
+        told.threads_waiting,
+        told.last_pass_at,
         told.complete_through,
     )
     assert row[-1] == THROUGH[threads]
+
+
+def test_threads_that_were_left_for_later_are_told_of_until_they_are_asked(
+    engine: Engine,
+) -> None:
+    source_id = record_source(engine, name="demo", kind="openai", base_url=None)
+    asked = {
+        "before": ("9 days", 0),
+        "failing": ("9 days", 1),
+        "in_it": ("4 hours", 0),
+        "since": ("1 hour", 0),
+    }
+    for thread_id, (long_ago, errors) in asked.items():
+        execute(
+            engine,
+            "INSERT INTO run_sync.threads"
+            " (source_id, thread_id, last_pass_at, asked_at, consecutive_errors) SELECT"
+            f" {source_id}, '{thread_id}', at, at, {errors}"
+            f" FROM (SELECT now() - interval '{long_ago}') AS told (at)",
+        )
+    ledger = {
+        "'sync'": "5 hours",
+        "'sync of one thread'": "3 hours",
+        "'backfill'": "2 hours",
+    }
+    for trigger, long_ago in ledger.items():
+        execute(
+            engine,
+            "INSERT INTO run_sync.syncs"
+            " (started_at, finished_at, trigger, outcome, source_ids)"
+            f" VALUES (now() - interval '{long_ago}', now(), {trigger}, 'succeeded',"
+            f" '{{{source_id}}}')",
+        )
+
+    with connected(engine) as connection:
+        [told] = sources_overview(connection)
+    assert (told.threads_complete, told.threads_waiting) == (3, 1)
+    waiting = "SELECT threads_waiting FROM run_analytics.freshness"
+    assert query(engine, waiting) == [(1,)]
 
 
 def test_sync_health_has_a_row_for_each_sync_with_its_sources_by_name(

@@ -18,7 +18,8 @@ from etl.extract.envelope import open_envelope
 from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.load.store import Store
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.transform import flatten, rebuild
 from tests.integration.builders import (
     NOW,

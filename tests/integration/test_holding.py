@@ -8,8 +8,9 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.errors import HeldError
+from etl.load import plans
 from etl.load.database import connected
-from etl.load.holding import held_now, holding, holding_free, this_process
+from etl.load.holding import held_now, holding, holding_free, sharing, this_process
 from etl.load.ledger import forget_old
 from etl.load.threads import record_source
 from tests.integration.builders import execute, query
@@ -145,3 +146,174 @@ def test_old_rows_go_and_those_of_a_week_stay(engine: Engine) -> None:
     assert forget_old(engine, keep=timedelta(hours=1)) == 1
     left = [trigger for (trigger,) in query(engine, "SELECT trigger FROM run_sync.syncs")]
     assert left == ["1 days", "6 days", "never ended"]
+
+
+# One sync, many processes -----------------------------------------------------
+
+
+def ended(engine: Engine) -> list[tuple[str, str | None]]:
+    return [
+        (trigger, outcome)
+        for trigger, outcome in query(
+            engine, "SELECT trigger, outcome FROM run_sync.syncs ORDER BY sync_id"
+        )
+    ]
+
+
+def test_many_share_one_sync_and_whoever_leaves_last_ends_it(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with sharing(engine, two, trigger="sync") as one:
+        planned(engine, one.sync_id, two)
+        with sharing(engine, two[::-1], trigger="sync") as other:
+            assert (one.sync_id, one.started_at) == (other.sync_id, other.started_at)
+            assert one.is_shared
+            assert other.now > other.started_at
+        assert ended(engine) == [("sync", None)]
+    assert ended(engine) == [("sync", "succeeded")]
+
+
+def planned(engine: Engine, sync_id: int, source_ids: list[SourceId]) -> None:
+    with connected(engine) as connection, connection.begin():
+        for each in source_ids:
+            plans.write(connection, sync_id, each, known=9, due=9)
+
+
+def test_a_shared_sync_and_one_alone_keep_each_other_out(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with (
+        sharing(engine, two, trigger="sync"),
+        pytest.raises(HeldError, match=r"Source one is held by sync 1 \(process "),
+        holding_free(engine, two, trigger="sync"),
+    ):
+        pass
+    with (
+        holding_free(engine, two[1:], trigger="sync"),
+        pytest.raises(HeldError, match=r"^Source two is held by sync 2 \(process "),
+        sharing(engine, two, trigger="sync"),
+    ):
+        pass
+
+
+def test_who_works_on_other_sources_cannot_join(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with (
+        sharing(engine, two, trigger="sync"),
+        pytest.raises(HeldError) as told,
+        sharing(engine, two[:1], trigger="sync"),
+    ):
+        pass
+    assert str(told.value) == (
+        "Sync 1 is shared by processes that work on other sources too; join it with the"
+        " same --source, or with none where it has none."
+    )
+
+
+def test_who_works_on_one_source_is_not_ended_by_who_joins_for_more(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with sharing(engine, two[:1], trigger="sync"):
+        execute(
+            engine,
+            "INSERT INTO run_sync.syncs (trigger, source_ids, holder, shared)"
+            " VALUES ('sync', '{2}', 'process 1 on a', true)",
+        )
+        with (
+            pytest.raises(HeldError, match="work on other sources"),
+            sharing(engine, two, trigger="sync"),
+        ):
+            pass
+        assert ended(engine)[0] == ("sync", None)
+
+
+def test_a_shared_sync_that_takes_days_is_still_joined(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with sharing(engine, two, trigger="sync") as one:
+        execute(
+            engine,
+            "UPDATE run_sync.syncs SET started_at = now() - interval '25 hours'",
+        )
+        with sharing(engine, two, trigger="sync") as other:
+            assert other.sync_id == one.sync_id
+        assert ended(engine) == [("sync", None)]
+
+
+@pytest.mark.parametrize(
+    ("age", "outcomes"),
+    [
+        ("23 hours", [("sync", "interrupted")]),
+        ("25 hours", [("sync", "interrupted"), ("sync", "interrupted")]),
+    ],
+)
+def test_a_shared_sync_whose_processes_died_is_gone_on_with_for_a_day(
+    engine: Engine, two: list[SourceId], age: str, outcomes: list[tuple[str, str]]
+) -> None:
+    execute(
+        engine,
+        "INSERT INTO run_sync.syncs (trigger, source_ids, holder, shared, started_at)"
+        f" VALUES ('sync', '{{1,2}}', 'process 1 on a', true, now() - interval '{age}')",
+    )
+
+    with sharing(engine, two, trigger="sync") as hold:
+        assert hold.sync_id == len(outcomes)
+
+    assert ended(engine) == outcomes
+
+
+def test_a_sync_alone_ends_the_shared_one_whose_processes_died(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    execute(
+        engine,
+        "INSERT INTO run_sync.syncs (trigger, source_ids, holder, shared)"
+        " VALUES ('sync', '{1,2}', 'process 1 on a', true)",
+        "INSERT INTO run_sync.leases (sync_id, source_id, thread_ids) VALUES (1, 1, '{a}')",
+    )
+
+    with holding_free(engine, two[:1], trigger="next"):
+        assert ended(engine) == [("sync", "interrupted"), ("next", None)]
+
+    assert query(engine, "SELECT count(*) FROM run_sync.leases") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("figures", "outcome"),
+    [
+        ("threads = 9", "succeeded"),
+        ("threads = 9, threads_failed = 1, error = 'demo, thread_a: no'", "partial"),
+        ("threads = 0, error = 'demo: away'", "failed"),
+    ],
+)
+def test_a_shared_sync_ends_as_its_row_tells(
+    engine: Engine, two: list[SourceId], figures: str, outcome: str
+) -> None:
+    with sharing(engine, two, trigger="sync") as hold:
+        planned(engine, hold.sync_id, two)
+        execute(engine, f"UPDATE run_sync.syncs SET {figures}")
+    assert ended(engine) == [("sync", outcome)]
+
+
+def test_a_shared_sync_with_a_source_that_was_not_planned_was_interrupted(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    with sharing(engine, two, trigger="sync") as hold:
+        planned(engine, hold.sync_id, two[:1])
+    assert ended(engine) == [("sync", "interrupted")]
+
+
+@pytest.mark.parametrize("lapses_at", ["NULL", "now() + interval '50 s'"])
+def test_a_shared_sync_with_work_left_was_interrupted(
+    engine: Engine, two: list[SourceId], lapses_at: str
+) -> None:
+    with sharing(engine, two, trigger="sync") as hold:
+        planned(engine, hold.sync_id, two)
+        execute(
+            engine,
+            "INSERT INTO run_sync.leases (sync_id, source_id, thread_ids, lapses_at)"
+            f" VALUES (1, 1, '{{a,b}}', {lapses_at})",
+        )
+    assert ended(engine) == [("sync", "interrupted")]
+    assert query(engine, "SELECT threads_left FROM run_sync.syncs") == [(2,)]

@@ -23,7 +23,8 @@ from etl.domain.outcome import Outcome
 from etl.domain.run import SECOND, Instant, ThreadId
 from etl.load.database import opened
 from etl.load.holding import holding
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.warehouse import Format
 from etl.wiring import replay
 from etl.wiring.forgetting import forget

@@ -19,7 +19,8 @@ from etl.demo.world import World
 from etl.domain.run import ThreadId
 from etl.load.database import opened
 from etl.load.embedded import EmbeddedPostgres
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.operations.afterwards import look_around
 from etl.operations.incidents import Incidents, Notice
 from etl.operations.scheduling import Scheduler, Tasks

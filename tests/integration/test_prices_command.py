@@ -350,7 +350,7 @@ def huge_runs(engine: Engine) -> Iterator[int]:
     more = """
         INSERT INTO run_history.runs
         SELECT (jsonb_populate_record(r, jsonb_build_object(
-            'run_id', 'run_huge_' || n, 'total_tokens', 2::numeric ^ 62))).*
+            'run_id', 'run_huge_' || n, 'total_tokens', (2::numeric ^ 62)::bigint))).*
         FROM run_history.runs r, generate_series(1, 3) AS n WHERE r.model = 'house-model'
     """
     execute(engine, more)

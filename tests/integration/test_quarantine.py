@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 from etl.domain.outcome import Outcome
 from etl.domain.page import Payload
 from etl.domain.run import Reject, RejectReason, Run, ThreadId
-from etl.load.threads import untrack
+from etl.load.tracking import untrack
 from etl.sync import reading
 from etl.transform import flatten
 from tests.integration.builders import comparable, execute, query

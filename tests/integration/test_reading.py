@@ -14,7 +14,8 @@ from etl.domain.run import Run
 from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.load.store import Store
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from etl.transform import flatten, rebuild
 from etl.transform.fields import RUN_FIELDS, TOOL_FIELDS
 from tests.integration.builders import (
@@ -99,7 +100,7 @@ def numbers_of_examples() -> Iterator[int]:
 
 
 @settings(
-    max_examples=15,
+    max_examples=10,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # shrinking takes minutes
     suppress_health_check=[

@@ -15,11 +15,10 @@ from etl.load.threads import (
     due,
     record_source,
     sampled,
-    track,
     tracked,
-    untrack,
     walk_is_due,
 )
+from etl.load.tracking import track, untrack
 from tests.integration.builders import (
     NOW,
     NOW_SECONDS,

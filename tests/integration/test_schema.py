@@ -27,7 +27,8 @@ from etl.load.schema import (
     revisions,
     upgrade,
 )
-from etl.load.threads import record_source, track
+from etl.load.threads import record_source
+from etl.load.tracking import track
 from tests.conftest import as_text
 from tests.conftest import drop as drop_database
 from tests.integration.builders import (
@@ -89,7 +90,7 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
     execute(
         engine,
         "UPDATE run_sync.syncs SET source_ids = '{1}', holder = 'a process',"
-        " threads_due = 7, database_bytes = 8",
+        " threads_due = 7, database_bytes = 8, shared = true, threads_left = 9",
     )
     execute(
         engine,
@@ -103,10 +104,17 @@ def full(engine: Engine, source_id: SourceId) -> Engine:
     )
     for ways_in in (
         "untracked SELECT source_id, 'thread_z'",
-        "discoveries SELECT source_id, gen_random_uuid(), '7', now(), now()",
+        "discoveries SELECT source_id, gen_random_uuid(), '7', now(), now(), true",
+        "plans SELECT 1, source_id, now(), 0.5, 4, 3, 2, 1, 1, 0",
+        "leases (sync_id, source_id, thread_ids) SELECT 1, source_id, '{thread_a}'",
+        "budgets SELECT source_id, now(), 0.5, now(), now()",
         "imports SELECT source_id, '/a.jsonl', 9, now(), 3, now()",
     ):
         execute(engine, f"INSERT INTO run_sync.{ways_in} FROM run_sync.sources")
+    execute(
+        engine,
+        "UPDATE run_sync.threads SET asked_at = now(), active_at = now(), unsettled = true",
+    )
     held = rows(engine)
     assert all(held.values()), held
     assert {

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from etl.load.database import connected
-from etl.load.holding import holding, this_process
+from etl.load.holding import holding, sharing, this_process
 from etl.load.overview import database_overview
 from etl.load.threads import record_source
 from tests.integration.builders import execute, query
@@ -194,6 +194,20 @@ def test_a_running_sync_shows_how_far_it_is(
     [sync] = found["syncs"]
     assert (sync["is_running"], sync["threads"], sync["threads_due"]) == (True, 400, 1000)
     assert printed.code == 0
+
+
+def test_a_shared_sync_shows_how_many_work_on_it(
+    runtide: Runtide, engine: Engine, thread: Callable[..., None]
+) -> None:
+    thread("thread_fine")
+    [(source_id,)] = query(engine, "SELECT source_id FROM run_sync.sources")
+    with sharing(engine, [source_id], trigger="sync"):
+        alone = runtide("status")
+        with sharing(engine, [source_id], trigger="sync"):
+            together = runtide("status")
+
+    assert "at work, 1 process " in " ".join(alone.out.split())
+    assert "at work, 2 processes" in " ".join(together.out.split())
 
 
 def test_a_source_is_complete_through_its_last_thread(

@@ -21,7 +21,8 @@ from etl.domain.run import SECOND, Instant, Run, RunId, ThreadId
 from etl.load.database import connected
 from etl.load.reading import read_runs
 from etl.load.store import Store
-from etl.load.threads import due, record_source, track, tracked, untrack
+from etl.load.threads import due, record_source, tracked
+from etl.load.tracking import track, untrack
 from tests.integration.builders import (
     NOW,
     NOW_SECONDS,

@@ -455,7 +455,7 @@ def test_a_repair_of_more_threads_than_a_statement_has_parameters(
         syncer.settings,
         source=None,
         keys=keys,
-        watch=lambda _: nullcontext(Unwatched()),
+        watch=lambda: nullcontext(Unwatched()),
         stop=threading.Event(),
     )
 

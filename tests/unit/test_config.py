@@ -514,6 +514,52 @@ NO_MODEL = (
             SOURCE + f'[sources.models]\n"bot" = "{"m" * 201}"',
             f"{MAPPED} 'bot' to '{'m' * 201}', and '{'m' * 201}' {NO_MODEL}",
         ),
+        # exports
+        (
+            '[[exports]]\nto = "x"\nformat = "csv"',
+            "exports[0].format is 'csv', expected parquet or jsonl or iceberg.",
+        ),
+        (
+            '[[exports]]\nto = "x"\nformat = "iceberg"\ncatalog = 3',
+            (
+                "exports[0].catalog is 3, expected the name of a catalog, or a table that"
+                " describes it."
+            ),
+        ),
+        (
+            '[[exports]]\nto = "x"\nformat = "iceberg"\nnamespace = "a b"',
+            (
+                "exports[0].namespace is 'a b', expected letters, digits and underscores,"
+                " with dots between names."
+            ),
+        ),
+        (
+            '[[exports]]\nto = "x"\ncatalog = "lake"',
+            (
+                'exports[0] has a catalog, which only format = "iceberg" needs; leave it'
+                " out."
+            ),
+        ),
+        (
+            (
+                '[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n'
+                f'name = "lake"\n"s3.secret-access-key" = "{SECRET}"'
+            ),
+            (
+                "exports[0].catalog holds a secret in s3.secret-access-key; take it out and"
+                " set PYICEBERG_CATALOG__LAKE__S3__SECRET_ACCESS_KEY in the environment."
+            ),
+        ),
+        (
+            (
+                '[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n'
+                f'type = "sql"\nuri = "postgresql+psycopg://me:{SECRET}@host/x"'
+            ),
+            (
+                "exports[0].catalog holds a secret in uri; take it out and set"
+                " PYICEBERG_CATALOG__DEFAULT__URI in the environment."
+            ),
+        ),
         # metrics and alerts
         (
             '[metrics]\naddress = "9464"',

@@ -1,7 +1,8 @@
 """Discovery without a database: what is taken from queries and from a server's list."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from etl.domain.run import ThreadId
 from etl.domain.thread_id import as_thread_id, is_thread_id
 from etl.load.asking import Question
 from etl.sync import SyncedSource, read_thread, sync
-from etl.sync.discovering import UNDERWAY, discover_by_list, discover_by_query
+from etl.sync.discovering import UNDERWAY, UNTOLD, discover_by_list, discover_by_query
 
 
 class FakeRegistry:
@@ -25,8 +26,17 @@ class FakeRegistry:
     def __init__(self, *known: str) -> None:
         self.known = set(known)
         self.told: list[Any] = []
+        self.active_at: dict[ThreadId, datetime] = {}
 
-    def track(self, thread_ids: Sequence[ThreadId]) -> Found:
+    def note_hints(self, *, told: bool) -> None:
+        self.told.append(("hints", told))
+
+    def track(
+        self,
+        thread_ids: Sequence[ThreadId],
+        active_at: Mapping[ThreadId, datetime] = UNTOLD,
+    ) -> Found:
+        self.active_at |= active_at
         distinct = set(thread_ids)
         added = distinct - self.known
         self.known |= added
@@ -110,7 +120,7 @@ def test_a_position_moves_when_all_before_it_is_tracked() -> None:
     new = list(discover_by_query(lambda _: iter(parts), registry, found, after="0"))
 
     assert new == [2, 1]
-    assert registry.told == [["7", "a"], ["b"], ("on", "6")]
+    assert registry.told == [["7", "a"], ["b"], ("on", "6"), ("hints", False)]
     assert found == Discovered(
         rows=6, added=3, known=1, kept_out=0, blank=1, odd=1, odd_example="b'x'"
     )
@@ -163,7 +173,7 @@ class Unread:
         return self
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *_: None
+        return lambda *_: 0
 
 
 def synced(name: str, number: int, discover: Any) -> SyncedSource:

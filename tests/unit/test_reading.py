@@ -534,3 +534,31 @@ def test_a_watched_run_that_only_seems_gone_is_found_in_the_list(reader: Reader)
     assert copy.read(reader, Forgetful(world.runs, world.now), 100)
     assert copy.statuses["run_01"] == "failed"
     assert not copy.bookmark.watched
+
+
+# What may still change -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statuses", "unsettled"),
+    [
+        ([], False),
+        (["completed"], False),
+        (["completed", "in_progress"], True),
+        (["in_progress", "completed"], True),
+        (["completed", UNREADABLE], False),
+    ],
+)
+@pytest.mark.parametrize("page_size", [2, 100])
+@readers
+def test_a_pass_tells_whether_something_may_still_change(
+    reader: Reader, page_size: int, statuses: list[str], *, unsettled: bool
+) -> None:
+    world = World()
+    for status in statuses:
+        world.create(status)
+        world.now += 30
+
+    *_, last = reader(a_thread(), world, page_size)
+
+    assert (last.completes, last.unsettled) == (True, unsettled)

@@ -136,6 +136,9 @@ class Memory:
             overtaken=self.overtaken & {key_of(part) for part in batch.increments},
         )
 
+    def tend(self) -> int:
+        return 0
+
     @property
     def increments(self) -> list[Increment]:
         return [part for batch in self.batches for part in batch.increments]

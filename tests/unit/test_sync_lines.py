@@ -178,19 +178,22 @@ def test_how_a_sync_ended_is_told_as_loud_as_it_is_bad(
         Failure(source="openai", thread="thread_1", message="no"),
         Failure(source="openai", thread=None, message="never"),
     ]
-    with journaled(a_report(outcome, *failures), trigger="sync", threads=9):
+    with journaled(a_report(outcome, *failures), trigger="sync"):
         pass
 
     about = {"sync_id": 7, "trigger": "sync"}
     assert lines(caplog) == [
-        ("INFO", "sync began", about | {"threads_due": 9}),
+        ("INFO", "sync began", about),
         (
             level,
             "sync ended",
             about
             | {
                 "outcome": outcome.value,
+                "threads_due": None,
+                "threads_left": 0,
                 "threads": 3,
+                "threads_refused": 0,
                 "threads_failed": 0,
                 "threads_found": 0,
                 "pages": 0,
@@ -214,7 +217,7 @@ def test_an_error_that_ends_a_sync_is_told_with_it(
 ) -> None:
     with (
         pytest.raises(ConfigError),
-        journaled(a_report(Outcome.FAILED), trigger="sync", threads=0),
+        journaled(a_report(Outcome.FAILED), trigger="sync"),
     ):
         raise ConfigError("The file is wrong.")
 
@@ -227,7 +230,7 @@ def test_of_a_defect_only_the_kind_is_told_for_it_may_quote_anything(
 ) -> None:
     with (
         pytest.raises(KeyError),
-        journaled(a_report(Outcome.FAILED), trigger="sync", threads=0),
+        journaled(a_report(Outcome.FAILED), trigger="sync"),
     ):
         raise KeyError("what a user wrote")
 
@@ -239,7 +242,7 @@ def test_a_second_interrupt_ends_the_sync_as_interrupted(
 ) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        journaled(a_report(Outcome.FAILED), trigger="sync", threads=0),
+        journaled(a_report(Outcome.FAILED), trigger="sync"),
     ):
         raise KeyboardInterrupt
 

@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import date
 from decimal import Decimal
@@ -12,6 +12,9 @@ from uuid import UUID
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql as composing
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.types.datetime import DateLoader, TimestampLoader, TimestamptzLoader
 
 from etl.domain.discovery import Position
 from etl.domain.errors import DiscoveryError, SyncError
@@ -25,6 +28,42 @@ GRACE_SECONDS = 5
 """How long after its time-out a server may take to say so."""
 
 CANCEL_SECONDS = 2.0
+
+
+class Beyond(str):
+    """An instant that no clock of ours can show, such as infinity, as Postgres has it."""
+
+    __slots__ = ()
+
+
+class _Timestamp(TimestampLoader):
+    def load(self, data: Buffer) -> Any:
+        return _loaded(super().load, data)
+
+
+class _Timestamptz(TimestamptzLoader):
+    def load(self, data: Buffer) -> Any:
+        return _loaded(super().load, data)
+
+
+class _Date(DateLoader):
+    def load(self, data: Buffer) -> Any:
+        return _loaded(super().load, data)
+
+
+def _loaded(load: Callable[[Buffer], Any], data: Buffer) -> Any:
+    """What the driver makes of an instant, else its text: one row ends no discovery."""
+    try:
+        return load(data)
+    except psycopg.DataError:
+        return Beyond(bytes(data).decode())
+
+
+LENIENT: dict[str, type[Loader]] = {
+    "timestamp": _Timestamp,
+    "timestamptz": _Timestamptz,
+    "date": _Date,
+}
 
 
 class PostgresDatabase:
@@ -58,7 +97,7 @@ class PostgresDatabase:
 
     def written(self, position: Any) -> Position | None:
         """As Postgres reads it: a number, an instant, a text, a uuid."""
-        if isinstance(position, bool):
+        if isinstance(position, bool | Beyond):
             return None
         known = (int, float, Decimal, str, date, UUID)
         return str(position) if isinstance(position, known) else None
@@ -81,6 +120,8 @@ class PostgresDatabase:
         connection = lent.driver_connection
         assert isinstance(connection, psycopg.Connection)  # noqa: S101  # for the types
         connection.read_only = True
+        for name, loader in LENIENT.items():
+            connection.adapters.register_loader(name, loader)
         self._connection = connection
         self._allow(self._question.seconds)
         return connection

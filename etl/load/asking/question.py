@@ -19,7 +19,7 @@ AT_ONCE = 10_000
 """Rows that are held at a time."""
 
 SQLITE = "sqlite"
-COLUMN, POSITION = "thread_id", "position"
+COLUMN, POSITION, ACTIVE_AT = "thread_id", "position", "active_at"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +111,7 @@ def asked(
         names = [name.lower() for name in columns]
         place = names.index(COLUMN) if COLUMN in names else 0
         growing = names.index(POSITION) if POSITION in names else None
+        active = names.index(ACTIVE_AT) if ACTIVE_AT in names else None
         sql = _statement(question, database, columns, growing, after)
         if most is not None:
             sql += f" LIMIT {most}"
@@ -118,7 +119,11 @@ def asked(
         for rows in database.ask(sql):
             if growing is not None:
                 last = _last(rows, growing, database) or last
-            yield Rows(thread_ids=[row[place] for row in rows], position=last)
+            yield Rows(
+                thread_ids=[row[place] for row in rows],
+                position=last,
+                active_at=None if active is None else [row[active] for row in rows],
+            )
 
 
 def _opened(question: Question, stop: threading.Event) -> Database:

@@ -22,7 +22,8 @@ class SourceOverview(NamedTuple):
     """One source: its threads by state, and how its last syncs went.
 
     Every thread that is not gone is complete up to `complete_through`; None where one
-    was never read. `last_good_at` is when the last sync began that read it and went
+    was never read. Of those complete, `threads_waiting` were left for later by the last
+    sync that went well. `last_good_at` is when the last sync began that read it and went
     well, `at_work_since` when the one began that holds it now. `last_failed` is the last
     sync of it, where that failed, and `last_error` what it said.
     """
@@ -36,6 +37,7 @@ class SourceOverview(NamedTuple):
     threads_never_read: int
     threads_missing: int
     threads_gone: int
+    threads_waiting: int
     complete_through: datetime | None
     last_pass_at: datetime | None
     tracked_since: datetime | None
@@ -89,9 +91,12 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
     is_good = sa.and_(
         syncs.c.outcome.in_([Outcome.SUCCEEDED.value, Outcome.PARTIAL.value]), ~failed
     )
-    reading = sa.select(sa.func.max(syncs.c.started_at)).where(
+    reading = sa.select(sa.func.max(syncs.c.started_at).label("began_at")).where(
         syncs.c.trigger.in_(WHOLE), mine
     )
+    asked_at = sa.func.coalesce(threads.c.asked_at, threads.c.last_pass_at)
+    began = reading.where(is_good).correlate(sources).lateral()
+    left = sa.and_(complete, asked_at < began.c.began_at)
     at_work = reading.where(syncs.c.finished_at.is_(None))
     waiting = sa.select(sa.func.count()).where(
         rejects.c.source_id == sources.c.source_id, rejects.c.replayed_at.is_(None)
@@ -120,18 +125,23 @@ def sources_overview(connection: Connection) -> list[SourceOverview]:
             count.filter(unread),
             count.filter(alive, threads.c.missing_since.is_not(None)),
             count.filter(~alive),
+            count.filter(left),
             through,
             sa.func.max(threads.c.last_pass_at),
             sa.func.min(threads.c.tracked_at),
             waiting.scalar_subquery(),
-            reading.where(is_good).scalar_subquery(),
+            began.c.began_at,
             sa.case((sources.c.source_id.in_(held), at_work.scalar_subquery())),
             sa.case((~last.c.is_good, last.c.sync_id)),
             sa.case((~last.c.is_good, last.c.error)),
         )
         .outerjoin(threads, threads.c.source_id == sources.c.source_id)
         .outerjoin(last, sa.true())
-        .group_by(sources.c.source_id, last.c.sync_id, last.c.error, last.c.is_good)
+        .join(began, sa.true())
+        .group_by(
+            *(sources.c.source_id, began.c.began_at),
+            *(last.c.sync_id, last.c.error, last.c.is_good),
+        )
         .order_by(sources.c.name)
     )
     return [SourceOverview(*row) for row in connection.execute(statement)]

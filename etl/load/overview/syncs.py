@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
 from etl.domain.batch import SourceId
-from etl.load.holding import held_now
+from etl.load.holding import held_now, processes_at
 from etl.load.tables import sources, syncs
 
 LAST_SYNCS = 5
@@ -63,17 +63,21 @@ def last_syncs(connection: Connection) -> list[SyncOverview]:
         for field in SyncOverview._fields[:-1]
     ]
     statement = (
-        sa.select(syncs.c.source_ids, *columns)
+        sa.select(syncs.c.source_ids, syncs.c.shared, *columns)
         .order_by(syncs.c.sync_id.desc())
         .limit(LAST_SYNCS)
     )
-    return [_sync(row, held) for row in connection.execute(statement).mappings()]
+    rows = connection.execute(statement).mappings().all()
+    return [_sync(connection, row, held) for row in rows]
 
 
-def _sync(row: sa.RowMapping, held: set[SourceId]) -> SyncOverview:
+def _sync(connection: Connection, row: sa.RowMapping, held: set[SourceId]) -> SyncOverview:
     facts = dict(row)
     its_sources = facts.pop("source_ids") or ()
     is_running = row["finished_at"] is None and not held.isdisjoint(its_sources)
+    if facts.pop("shared") and is_running:
+        number = processes_at(connection, its_sources)
+        facts["holder"] = "1 process" if number == 1 else f"{number} processes"
     return SyncOverview(**facts, is_running=is_running)
 
 

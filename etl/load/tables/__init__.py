@@ -9,6 +9,7 @@ from etl.load.tables.analytics import (
 )
 from etl.load.tables.columns import ANALYTICS, HISTORY, SYNC, metadata
 from etl.load.tables.history import instructions, runs, tools
+from etl.load.tables.shared import budgets, leases, plans
 from etl.load.tables.sync import drift, erasures, rejects, sources, syncs, threads
 from etl.load.tables.ways import discoveries, imports, untracked
 
@@ -16,6 +17,7 @@ __all__ = [
     "ANALYTICS",
     "HISTORY",
     "SYNC",
+    "budgets",
     "daily_usage",
     "deployments",
     "discoveries",
@@ -23,10 +25,12 @@ __all__ = [
     "erasures",
     "imports",
     "instructions",
+    "leases",
     "metadata",
     "model_names",
     "model_prices",
     "month_changes",
+    "plans",
     "rejects",
     "runs",
     "sources",

@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Integer,
@@ -97,6 +98,16 @@ threads = Table(
     column("last_error", Text, "What the last failed pass said; null after success."),
     instant("missing_since", "When the server first said it does not know the thread."),
     instant("gone_at", "When the thread was tombstoned."),
+    instant("asked_at", "When the last pass over it ended, well or not."),
+    instant("active_at", "When it was last active, as a discovery has told."),
+    column(
+        "unsettled",
+        Boolean,
+        "Whether the last complete pass left a run behind the bookmark: open, or too"
+        " young.",
+        nullable=False,
+        server_default=text("false"),
+    ),
     schema=SYNC,
     comment="One row per tracked thread: its bookmark and its health.",
 )
@@ -138,6 +149,14 @@ syncs = Table(
     column("holder", Text, "The process it runs in, and where."),
     column("threads_due", BigInteger, "Threads it has before it."),
     column("database_bytes", BigInteger, "Size of the whole database when the sync ended."),
+    column(
+        "shared",
+        Boolean,
+        "Whether other processes may join it.",
+        nullable=False,
+        server_default=text("false"),
+    ),
+    column("threads_left", BigInteger, "Threads it left for a later sync."),
     schema=SYNC,
     comment="The ledger: one row per sync.",
 )

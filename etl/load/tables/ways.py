@@ -1,6 +1,6 @@
 """Schema `run_sync`: the ways in, beside the server that is asked: discoveries, files."""
 
-from sqlalchemy import BigInteger, Table, Text, Uuid, text
+from sqlalchemy import BigInteger, Boolean, Table, Text, Uuid, text
 
 from etl.load.tables.columns import SYNC, column, instant, metadata
 from etl.load.tables.sync import source_id
@@ -40,6 +40,13 @@ discoveries = Table(
         "whole_at",
         "When everything was last asked for, from the start.",
         nullable=False,
+    ),
+    column(
+        "hints",
+        Boolean,
+        "Whether its answer tells when each thread was active.",
+        nullable=False,
+        server_default=text("false"),
     ),
     schema=SYNC,
     comment="How far the discovery of each source's threads has come.",
