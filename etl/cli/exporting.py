@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from etl.config import ExportConfig, Settings
     from etl.warehouse import Exported, Progress, Watch
 
-FORMATS = ("parquet", "jsonl")
+FORMATS = ("parquet", "jsonl", "iceberg")
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -108,10 +108,12 @@ def entries_of(
     from etl.config import ExportConfig  # noqa: PLC0415
 
     if form is not None and form not in FORMATS:
-        raise ConfigError(f"There is no format {form!r}; choose {' or '.join(FORMATS)}.")
+        known = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+        raise ConfigError(f"There is no format {form!r}; choose {known}.")
     if to is not None:
         told: Any = form or _told_before(settings, to)
-        return (ExportConfig(to=to, format=told),)
+        new = ExportConfig(to=to, format=told)
+        return (next((each for each in settings.exports if _is_for(each, new)), new),)
     if form is not None:
         raise ConfigError("--format goes with --to; [[exports]] name formats of their own.")
     if not settings.exports:
@@ -125,6 +127,11 @@ def entries_of(
 def _told_before(settings: "Settings", to: str) -> str:
     """The format that the file has for a place."""
     return next((each.format for each in settings.exports if each.to == to), FORMATS[0])
+
+
+def _is_for(entry: "ExportConfig", told: "ExportConfig") -> bool:
+    """Whether an entry of the file is what somebody told: it may know more of it."""
+    return (entry.to, entry.format) == (told.to, told.format)
 
 
 def as_json_object(done: "Exported") -> dict[str, Any]:

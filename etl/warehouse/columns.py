@@ -123,7 +123,7 @@ _THREADS = _columns("""
     INSTANT: tracked_at last_run_at last_pass_at
     BIG: runs_seen
     INTEGER: consecutive_errors
-    INSTANT: missing_since gone_at
+    INSTANT: missing_since gone_at asked_at active_at
 """)
 
 _RUN_COSTS = _columns("""

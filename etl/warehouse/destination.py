@@ -14,7 +14,11 @@ from etl.warehouse.columns import TABLES
 from etl.warehouse.manifest import MANIFEST
 from etl.warehouse.sink import Sink
 
-EXTRA = {"parquet": ("adbc_driver_postgresql", "pyarrow"), "jsonl": ()}
+EXTRA = {
+    "parquet": ("adbc_driver_postgresql", "pyarrow"),
+    "jsonl": (),
+    "iceberg": ("adbc_driver_postgresql", "pyarrow", "pyiceberg"),
+}
 
 
 class Format(StrEnum):
@@ -22,11 +26,17 @@ class Format(StrEnum):
 
     PARQUET = "parquet"
     JSONL = "jsonl"
+    ICEBERG = "iceberg"
 
     @property
     def suffix(self) -> str:
         """How its files' names end."""
-        return "parquet" if self is Format.PARQUET else "jsonl.gz"
+        return "jsonl.gz" if self is Format.JSONL else "parquet"
+
+    @property
+    def extra(self) -> str:
+        """What is installed to write it."""
+        return "iceberg" if self is Format.ICEBERG else "warehouse"
 
 
 class Destination(Protocol):
@@ -98,13 +108,9 @@ def refuse_foreign(paths: Iterable[str], shown: str) -> None:
 
 def destination_at(to: str) -> Destination:
     """The destination of an address; raises ConfigError where there can be none."""
+    require_place(to)
     scheme, separator, rest = to.partition("://")
     scheme = scheme.lower() if separator else ""
-    if not (rest if separator else to).strip("/ ") and to != "/":
-        raise ConfigError(
-            f"{to!r} names no place to export to; write a folder, or a bucket such as"
-            " s3://bucket/runtide."
-        )
     if scheme in {"", "file"}:
         from etl.warehouse.local import Folder  # noqa: PLC0415
 
@@ -115,10 +121,20 @@ def destination_at(to: str) -> Destination:
     return ObjectStore(to, scheme)
 
 
+def require_place(to: str) -> None:
+    """Raise ConfigError where an address is empty, such as one that nobody has set."""
+    _, separator, rest = to.partition("://")
+    if not (rest if separator else to).strip("/ ") and to != "/":
+        raise ConfigError(
+            f"{to!r} names no place to export to; write a folder, or a bucket such as"
+            " s3://bucket/runtide."
+        )
+
+
 def require_extra(form: Format) -> None:
     """Raise ConfigError where what writes this format is not installed."""
     if missing := [name for name in EXTRA[form] if find_spec(name) is None]:
         raise ConfigError(
             f"An export as {form} needs {missing[0].replace('_', '-')}, which is not"
-            " installed; run `pip install 'runtide[warehouse]'`."
+            f" installed; run `pip install 'runtide[{form.extra}]'`."
         )

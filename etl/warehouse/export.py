@@ -1,33 +1,35 @@
-"""An export: one snapshot, the months that changed, and the manifest last of all."""
+"""An export: one snapshot, the months that changed, published last of all."""
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import SourceId
-from etl.domain.errors import DestinationError
 from etl.domain.run import Run
 from etl.load.reading import read_runs, within_month
 from etl.load.tables import runs
-from etl.warehouse.columns import LAYOUT, RUNS, TABLES, Table
-from etl.warehouse.destination import PARTIAL, Destination, Format, is_ours
+from etl.warehouse.columns import LAYOUT, Table
+from etl.warehouse.destination import Format
 from etl.warehouse.holding import alone
 from etl.warehouse.json_lines import RunLines
-from etl.warehouse.last import Last, columns_of, last_export, unusable
-from etl.warehouse.manifest import MANIFEST, Manifest, Partition, TableFiles, encode
-from etl.warehouse.parquet import ParquetRows
+from etl.warehouse.last import Last, columns_of, unusable
+from etl.warehouse.manifest import Manifest, Partition, TableFiles
+from etl.warehouse.order import Order
+from etl.warehouse.place import Edition, Place
 from etl.warehouse.plan import Wanted, plan
 from etl.warehouse.position import (
     Month,
     Position,
     current_snapshot,
     identity_of,
+    months_of,
     position_of,
     snapshot_of,
 )
@@ -35,40 +37,21 @@ from etl.warehouse.reading import ArrowReader
 from etl.warehouse.report import Exported, complete_through, exported
 from etl.warehouse.writing import FileWriter, Rows, Watch
 
-FILE_BYTES = 128 << 20
-"""A file that is so long is ended, and another one begun."""
-
-
 RUNS_BETWEEN = 1_000
 """After so many runs somebody may end the export."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is asked for: a format, and whether everything is written anew."""
-
-    form: Format
-    is_full: bool = False
-    file_bytes: int = FILE_BYTES
-
-    @property
-    def tables(self) -> tuple[Table, ...]:
-        """The tables of the format: what was a run's object is in its line."""
-        return TABLES if self.form is Format.PARQUET else (RUNS,)
-
-
 def export(
-    engine: Engine, destination: Destination, order: Order, *, at: datetime, watch: Watch
+    engine: Engine, place: Place, order: Order, *, at: datetime, watch: Watch
 ) -> Exported:
-    """Bring the files of a destination to what the tables say now.
+    """Bring what stands at a place to what the tables say now.
 
     Whatever ends it early, the export before stands as it was. Raises HeldError,
     ConfigError, DestinationError, DatabaseError, and what `watch` raises.
     """
-    with alone(engine, destination) as assure_alone:
-        last = last_export(destination, order.form, is_full=order.is_full)
+    with alone(engine, place) as assure_alone:
         writer = FileWriter(
-            destination=destination,
+            shelf=place,
             form=order.form,
             export_id=secrets.token_hex(8),
             watch=watch,
@@ -76,10 +59,10 @@ def export(
         )
         work = _Work(
             engine=engine,
-            destination=destination,
+            place=place,
             order=order,
             at=at,
-            last=last,
+            last=place.last(order),
             writer=writer,
             assure_alone=assure_alone,
         )
@@ -91,7 +74,7 @@ class _Work:
     """One export under way."""
 
     engine: Engine
-    destination: Destination
+    place: Place
     order: Order
     at: datetime
     last: Last
@@ -99,34 +82,27 @@ class _Work:
     assure_alone: Callable[[], None]
 
     def done(self) -> Exported:
-        """Write what has changed, then the manifest, then take away what is old."""
+        """Write what has changed, then publish it."""
         try:
-            manifest, reason = self._written()
+            edition, reason = self._written()
             self.assure_alone()
-            self.destination.publish(self.writer.written)
         except BaseException:
-            self._withdraw()
+            self.place.withdraw(self.writer.written)
             raise
-        # From here on the files are needed, whatever is heard of the manifest.
-        if self._is_news(manifest):
-            self.destination.put(MANIFEST, encode(manifest))
-        self._clear(manifest)
+        self.place.publish(edition)
         return exported(
-            manifest, self.last.manifest, shown=self.destination.shown, reason=reason
+            edition.manifest, self.last.tables, shown=self.place.shown, reason=reason
         )
 
-    def _written(self) -> tuple[Manifest, str | None]:
+    def _written(self) -> tuple[Edition, str | None]:
         with snapshot_of(self.engine) as connection:
             before, reason = self._usable(connection)
-            position = position_of(
-                connection,
-                identity=identity_of(connection),
-                since=before.to_snapshot if before else None,
-            )
+            position = position_of(connection, identity=identity_of(connection))
             made = plan(
                 position,
-                before,
+                {name: each.tables[name] for name, each in before.items()},
                 self.order.tables,
+                months_of=self._months(connection, position, before),
                 standing=self.last.files,
                 is_dropped=lambda month: is_dropped(connection, month),
             )
@@ -136,20 +112,43 @@ class _Work:
                 for wanted in made.wanted:
                     if part := self.writer.partition(wanted, rows_of(wanted)):
                         partitions[wanted.table.name].append(part)
-        return self._manifest(position, before, partitions), reason
-
-    def _usable(self, connection: Connection) -> tuple[Manifest | None, str | None]:
-        """The manifest to build on, or why there is none."""
-        manifest = self.last.manifest
-        if manifest is None:
-            return None, None
-        reason = unusable(
-            manifest,
-            self.order.tables,
-            identity_of(connection),
-            current_snapshot(connection),
+        since = {name: each.to_snapshot for name, each in before.items()}
+        edition = Edition(
+            manifest=self._manifest(position, since, partitions),
+            last=self.last,
+            since=since,
+            written=tuple(self.writer.written),
         )
-        return (manifest, None) if reason is None else (None, reason)
+        return edition, reason
+
+    def _usable(self, connection: Connection) -> tuple[dict[str, Manifest], str | None]:
+        """The manifest that each table can be built on, or why some have none."""
+        identity, snapshot = identity_of(connection), current_snapshot(connection)
+        told, reason = self.last.manifests, self.last.reason
+        usable: dict[str, Manifest] = {}
+        for name, manifest in told.items():
+            tables = [each for each in self.order.tables if told.get(each.name) is manifest]
+            refusal = unusable(manifest, tables, identity, snapshot)
+            if refusal is None:
+                usable[name] = manifest
+            reason = reason or refusal
+        return usable, reason
+
+    def _months(
+        self, connection: Connection, position: Position, before: Mapping[str, Manifest]
+    ) -> Callable[[Table], Iterator[Month]]:
+        """The months of a table, asked once for all tables that were exported together."""
+
+        @cache
+        def seen(since: str | None) -> tuple[Month, ...]:
+            return months_of(connection, position.sources, since=since)
+
+        def of(table: Table) -> Iterator[Month]:
+            manifest = before.get(table.name)
+            months = seen(manifest.to_snapshot if manifest else None)
+            return (each for each in months if each.relation == table.relation)
+
+        return of
 
     @contextmanager
     def _rows(
@@ -165,15 +164,15 @@ class _Work:
         else:
             name = str(connection.scalar(sa.select(sa.func.pg_export_snapshot())))
             with ArrowReader.opened(self.engine.url, name) as reader:
-                yield lambda each: ParquetRows(
-                    each.table,
+                yield lambda each: self.place.rows(
+                    each,
                     self.writer.watched(reader.batches(each.table, each.month), every=1),
                 )
 
     def _manifest(
         self,
         position: Position,
-        before: Manifest | None,
+        since: Mapping[str, str],
         partitions: dict[str, list[Partition]],
     ) -> Manifest:
         return Manifest(
@@ -183,7 +182,7 @@ class _Work:
             export_id=self.writer.export_id,
             written_at=self.at,
             database=position.identity,
-            from_snapshot=before.to_snapshot if before else None,
+            from_snapshot=next(iter(since.values()), None),
             to_snapshot=position.snapshot,
             complete_through=complete_through(position.freshness),
             freshness=position.freshness,
@@ -194,30 +193,6 @@ class _Work:
                 for table in self.order.tables
             },
         )
-
-    def _is_news(self, manifest: Manifest) -> bool:
-        """Whether the manifest says anything that the one before does not."""
-        last = self.last.manifest
-        return (
-            last is None
-            or last.tables != manifest.tables
-            or last.freshness != manifest.freshness
-            or last.database != manifest.database
-            or last.layout != manifest.layout
-        )
-
-    def _clear(self, manifest: Manifest) -> None:
-        """Take away what the manifest does not name, crashed exports' files too."""
-        named = {file.path for file in manifest.files}
-        self.destination.remove(
-            path for path in self.last.files if is_ours(path) and path not in named
-        )
-
-    def _withdraw(self) -> None:
-        """Take back what was written for nothing; the next export would, too."""
-        with suppress(DestinationError):
-            paths = self.writer.written
-            self.destination.remove([*paths, *(path + PARTIAL for path in paths)])
 
 
 def runs_of(connection: Connection, month: Month) -> Iterator[Run]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from etl.warehouse.columns import Kind, Table, arrow_schema
 from etl.warehouse.sink import Sink
 
 if TYPE_CHECKING:
@@ -20,9 +19,12 @@ GROUP_BYTES = 32 << 20
 class ParquetRows:
     """Record batches of one partition, on their way into files."""
 
-    def __init__(self, table: Table, batches: "Iterator[pa.RecordBatch]") -> None:
-        self._table = table
-        self._schema = arrow_schema(table.columns)
+    def __init__(
+        self, schema: "pa.Schema", words: list[str], batches: "Iterator[pa.RecordBatch]"
+    ) -> None:
+        """`words` are the columns of few values, which are dictionary-encoded."""
+        self._schema = schema
+        self._words = words
         self._groups = _grouped(batches)
         self._next = next(self._groups, None)
 
@@ -35,14 +37,13 @@ class ParquetRows:
         """Write row groups, one at least, until the file is long enough."""
         import pyarrow.parquet as pq  # noqa: PLC0415  # an extra
 
-        words = [each.name for each in self._table.columns if each.kind is Kind.WORD]
         rows = 0
         with pq.ParquetWriter(
             sink,
             self._schema,
             compression=COMPRESSION,
             compression_level=COMPRESSION_LEVEL,
-            use_dictionary=words,
+            use_dictionary=self._words,
             store_schema=False,
         ) as writer:
             while self._next is not None and (rows == 0 or sink.bytes < most_bytes):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from etl.warehouse.columns import Table
-from etl.warehouse.manifest import Manifest, Partition, TableFiles
+from etl.warehouse.manifest import Partition, TableFiles
 from etl.warehouse.position import Month, Position
 
 
@@ -27,24 +27,24 @@ class Plan:
 
 def plan(
     position: Position,
-    before: Manifest | None,
+    before: Mapping[str, TableFiles],
     tables: Iterable[Table],
     *,
+    months_of: Callable[[Table], Iterable[Month]],
     standing: Mapping[str, int],
     is_dropped: Callable[[Month], bool],
 ) -> Plan:
-    """Choose by table and month; `standing` are the destination's files and their sizes.
+    """Choose by table and month; `standing` are the place's files and their sizes.
 
+    `months_of` tells a table's months, and which of them its own last export has seen.
     A month whose rows were dropped by hand stays as it was exported: nothing was
     noted of it, and `is_dropped` tells it where only prices have changed.
     """
     made = Plan()
     for table in tables:
-        old = _files_before(before, table).by_key
+        old = before.get(table.name, TableFiles()).by_key
         kept = made.kept[table.name] = []
-        for month in position.months:
-            if month.relation != table.relation:
-                continue
+        for month in months_of(table):
             wanted = Wanted(
                 table=table, month=month, prices=_prices(position, table, month)
             )
@@ -57,10 +57,6 @@ def plan(
                 made.wanted.append(wanted)
         kept += _unnoted(old.values(), position, standing)
     return made
-
-
-def _files_before(before: Manifest | None, table: Table) -> TableFiles:
-    return (before.tables.get(table.name) if before else None) or TableFiles()
 
 
 def _prices(position: Position, table: Table, month: Month) -> str | None:

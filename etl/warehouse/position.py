@@ -45,7 +45,6 @@ class Position:
     identity: Identity
     snapshot: str
     sources: Mapping[int, str]
-    months: tuple[Month, ...]
     prices: Prices
     freshness: tuple[Freshness, ...]
 
@@ -70,28 +69,32 @@ def identity_of(connection: Connection) -> Identity:
     return Identity(oid=connection.scalar(sa.text(OID)), **known)
 
 
-def position_of(
-    connection: Connection, *, identity: Identity, since: str | None
-) -> Position:
-    """Where the database stands; months are seen as far as snapshot `since` saw them."""
+def position_of(connection: Connection, *, identity: Identity) -> Position:
+    """Where the database stands."""
     sources, freshness = {}, []
     for row in connection.execute(sa.text(FRESHNESS)).mappings():
         facts = dict(row)
         sources[facts.pop("source_id")] = facts["source"]
         freshness.append(Freshness(**facts))
-    rows = connection.execute(sa.text(MONTHS), {"since": since}).mappings()
     prices = connection.execute(sa.text(PRICES))
     return Position(
         identity=identity,
         snapshot=current_snapshot(connection),
         sources=sources,
-        months=tuple(
-            Month(source=sources[row["source_id"]], **row)
-            for row in rows
-            if row["source_id"] in sources
-        ),
         prices={(source_id, day): digest for source_id, day, digest in prices},
         freshness=tuple(freshness),
+    )
+
+
+def months_of(
+    connection: Connection, sources: Mapping[int, str], *, since: str | None
+) -> tuple[Month, ...]:
+    """All months of all relations; seen are those that snapshot `since` saw."""
+    rows = connection.execute(sa.text(MONTHS), {"since": since}).mappings()
+    return tuple(
+        Month(source=sources[row["source_id"]], **row)
+        for row in rows
+        if row["source_id"] in sources
     )
 
 

@@ -1,15 +1,17 @@
 """What an export did, in figures and in a sentence."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from etl.warehouse.manifest import Freshness, Manifest, Partition
+from etl.warehouse.manifest import Freshness, Manifest, Partition, TableFiles
 
 ARCHIVE = "archive"
 
 Key = tuple[str, str]
 """A source and a month."""
+
+Tables = Mapping[str, TableFiles]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,16 +31,16 @@ class Exported:
 
 
 def exported(
-    manifest: Manifest, before: Manifest | None, *, shown: str, reason: str | None
+    manifest: Manifest, before: Tables, *, shown: str, reason: str | None
 ) -> Exported:
-    """Compare two manifests: what is new in the later one was written."""
-    old = {file.path for file in before.files} if before else set()
+    """Compare an export with the files before: what is new in it was written."""
+    old = {file.path for each in _partitions(before) for file in each.files}
     new = [file for file in manifest.files if file.path not in old]
     return Exported(
         to=shown,
         format=manifest.format,
-        months_rewritten=len(_changed(manifest, before)),
-        months=len(_parts(manifest)),
+        months_rewritten=len(_changed(manifest.tables, before)),
+        months=len(_parts(manifest.tables)),
         rows=sum(file.rows for file in new),
         files=len(new),
         bytes=sum(file.bytes for file in new),
@@ -57,22 +59,22 @@ def complete_through(freshness: Iterable[Freshness]) -> datetime | None:
     return min(time.astimezone(UTC) for time in times if time)
 
 
-def _changed(manifest: Manifest, before: Manifest | None) -> set[Key]:
+def _changed(tables: Tables, before: Tables) -> set[Key]:
     """The months whose files are others than before, those that are gone too."""
-    now, then = _parts(manifest), _parts(before) if before else {}
+    now, then = _parts(tables), _parts(before)
     return {key for key in now.keys() | then.keys() if now.get(key) != then.get(key)}
 
 
-def _parts(manifest: Manifest) -> dict[Key, set[str]]:
+def _parts(tables: Tables) -> dict[Key, set[str]]:
     """The files of each month, of all tables."""
     found: dict[Key, set[str]] = {}
-    for partition in _partitions(manifest):
+    for partition in _partitions(tables):
         key = (partition.source, partition.month)
         paths = {file.path for file in partition.files}
         found.setdefault(key, set()).update(paths)
     return found
 
 
-def _partitions(manifest: Manifest) -> Iterator[Partition]:
-    for table in manifest.tables.values():
+def _partitions(tables: Tables) -> Iterator[Partition]:
+    for table in tables.values():
         yield from table.partitions

@@ -1,15 +1,23 @@
 """A partition's files: named after their export, cut where they grow long."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from etl.warehouse.destination import Destination, Format, folder_of
+from etl.warehouse.destination import Format, folder_of
 from etl.warehouse.manifest import File, Partition
 from etl.warehouse.plan import Wanted
 from etl.warehouse.sink import Sink
 
 Entry = TypeVar("Entry")
+
+
+class Shelf(Protocol):
+    """Takes new files."""
+
+    def create(self, path: str) -> AbstractContextManager[Sink]:
+        """Write a new file; one that is not finished is thrown away."""
 
 
 class Rows(Protocol):
@@ -41,7 +49,7 @@ Watch = Callable[[Progress], None]
 class FileWriter:
     """Writes partitions into new files, and knows all that it wrote."""
 
-    destination: Destination
+    shelf: Shelf
     form: Format
     export_id: str
     watch: Watch
@@ -80,7 +88,7 @@ class FileWriter:
         while not rows.is_at_end:
             path = f"{folder}/part-{self.export_id}-{number:04}.{self.form.suffix}"
             self.written.append(path)
-            with self.destination.create(path) as sink:
+            with self.shelf.create(path) as sink:
                 count = rows.into(sink, self.file_bytes)
             yield File(path=path, rows=count, bytes=sink.bytes, sha256=sink.sha256)
             number += 1

@@ -20,6 +20,7 @@ from etl.transform import rebuild
 from etl.warehouse import (
     MANIFEST,
     Exported,
+    Files,
     Format,
     Manifest,
     Order,
@@ -93,7 +94,7 @@ def exported_to(
 ) -> Exported:
     """Export as the command does."""
     order = Order(form=form, is_full=is_full, file_bytes=file_bytes)
-    return export(engine, destination_at(str(to)), order, at=AT, watch=unwatched)
+    return export(engine, Files(destination_at(str(to))), order, at=AT, watch=unwatched)
 
 
 def unwatched(_: Progress) -> None:

@@ -1,11 +1,11 @@
 """`runtide export`: what it prints, where it takes its places from, who may run it."""
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from shutil import rmtree
 from threading import Event
 from time import monotonic, sleep
 
@@ -109,7 +109,7 @@ def test_without_a_place_those_of_the_file_are_exported_to(
     [
         (
             ["--to", "x", "--format", "csv"],
-            "There is no format 'csv'; choose parquet or jsonl.",
+            "There is no format 'csv'; choose parquet, jsonl or iceberg.",
         ),
         (
             ["--format", "jsonl"],
@@ -138,15 +138,16 @@ def test_a_second_export_at_once_exits_with_75(
     assert (quiet.code, quiet.err) == (75, "")
 
 
-def test_a_reader_may_export(
-    as_role: Call, owned: OwnedDatabase, name: str, tmp_path: Path
+@pytest.mark.parametrize("kind", ["reader", "writer"])
+def test_who_reads_or_syncs_may_export(
+    as_role: Call, owned: OwnedDatabase, name: str, tmp_path: Path, kind: str
 ) -> None:
     """Over TCP, with a password that a URL has to hide."""
     with opened(owned.url()) as engine:
         make_world(engine, runs=5)
-        assert granted(as_role, "reader", name)[0] == 0
-        by_reader = as_role("export", "--to", str(tmp_path / "out"), role=name)
-        assert (by_reader[0], by_reader[2]) == (0, "")
+        assert granted(as_role, kind, name)[0] == 0
+        by_role = as_role("export", "--to", str(tmp_path / "out"), role=name)
+        assert (by_role[0], by_role[2]) == (0, "")
         assert_equal_to_tables(engine, tmp_path / "out")
         as_owner = as_role("export", "--to", str(tmp_path / "out"))
         assert as_owner[1] == f"{tmp_path}/out: nothing has changed; {THROUGH}\n"
@@ -226,12 +227,14 @@ def following(
     tmp_path: Path,
     notices: list[Notice],
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Path]:
     """A place that somebody exports to after each sync."""
     monkeypatch.setattr(exporting, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(exporting, "RETRY_SECONDS", 0.01)
     settings = read_settings(tmp_path / "config.toml", {})
     incidents, stop = Incidents(notices.append, now=lambda: AT), Event()
+    caplog.set_level(logging.INFO, logger=exporting.log.name)
     to = tmp_path / "wh"
     entries = [ExportConfig(to=str(to))]
     with ThreadPoolExecutor(1) as pool:
@@ -244,29 +247,34 @@ def following(
 
 
 def test_an_export_follows_each_sync_whoever_makes_it(
-    following: Path, swept_engine: Engine, notices: list[Notice]
+    following: Path,
+    swept_engine: Engine,
+    notices: list[Notice],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wait_for((following / MANIFEST).exists)
-    first = manifest_at(following).export_id
+    wait_for(lambda: caplog.messages.count("export ended") == 1)
 
     execute(swept_engine, inserted("late", MONTHS[0], 1), SYNC_ENDED)
 
-    wait_for(lambda: manifest_at(following).export_id != first)
+    wait_for(lambda: caplog.messages.count("export ended") == 2)
     assert_equal_to_tables(swept_engine, following)
     assert notices == []
 
 
 def test_an_export_that_fails_is_tried_again_without_another_sync(
-    following: Path, swept_engine: Engine, notices: list[Notice]
+    following: Path,
+    tmp_path: Path,
+    swept_engine: Engine,
+    notices: list[Notice],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wait_for((following / MANIFEST).exists)
+    wait_for(lambda: caplog.messages.count("export ended") == 1)
+    whole = (following / MANIFEST).rename(tmp_path / "whole.json")
     (following / MANIFEST).write_text("{")
     execute(swept_engine, SYNC_ENDED)
     wait_for(lambda: len(notices) == 1)
 
-    (following / MANIFEST).unlink()
-    for table in ("runs", "run_tools", "run_costs", "threads"):
-        rmtree(following / table)
+    whole.replace(following / MANIFEST)
 
     wait_for(lambda: len(notices) == 2)
     assert [each.event for each in notices] == ["failed", "recovered"]

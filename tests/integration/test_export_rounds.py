@@ -70,7 +70,7 @@ PRICES = (
 )
 
 
-@pytest.mark.parametrize("rounds", [8, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [5, pytest.param(200, marks=pytest.mark.slow)])
 def test_after_every_round_the_files_equal_the_tables(
     swept_engine: Engine, tmp_path: Path, rounds: int
 ) -> None:
