@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -20,7 +21,7 @@ import pytest
 from etl.domain.errors import DatabaseError
 from etl.load.embedded import EmbeddedPostgres, cluster, programs
 from etl.load.embedded import account as accounts
-from etl.load.embedded.account import SYSTEM_USER, Account, account
+from etl.load.embedded.account import SYSTEM_PATH, SYSTEM_USER, Account, account
 from etl.load.embedded.folder import Folder
 from etl.load.embedded.locks import polls
 from etl.load.embedded.socket_dir import socket_dir
@@ -758,3 +759,20 @@ def test_a_system_user_that_cannot_be_added_is_a_sentence(
         EmbeddedPostgres(tmp_path / "postgres").hold(),
     ):
         pass
+
+
+@root_only
+@pytest.mark.skipif(not shutil.which("userdel", path=SYSTEM_PATH), reason="no userdel")
+def test_many_that_add_the_system_user_at_once_add_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = f"runtide-many-{os.getpid()}"
+    monkeypatch.setattr(accounts, "SYSTEM_USER", name)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(lambda _: account(), range(8)))
+
+        assert found == {Account(uid=pwd.getpwnam(name).pw_uid, name=name)}
+    finally:
+        program = str(shutil.which("userdel", path=SYSTEM_PATH))
+        subprocess.run([program, name], check=False)

@@ -15,12 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etl.domain.errors import DatabaseError
+from etl.load.embedded.locks import alone
 
 if sys.platform != "win32":
     import pwd
 
 SYSTEM_USER = "runtide-postgres"
+SYSTEM_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 ROOT = 0
+
+TURN = Path("/run/runtide-postgres.lock")
+"""Held while the system user is added; only root may open it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,29 +101,42 @@ def account() -> Account:
 
 
 def _stand_in() -> Account:
+    complaint = "" if _is_known() else _add_in_turn()
     try:
         entry = pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        complaint = _add_system_user()
-        try:
-            entry = pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            message = (
-                f"Root cannot start the embedded PostgreSQL, as the system user "
-                f"{SYSTEM_USER} cannot be added ({complaint}); start runtide as an "
-                "ordinary user or set [database] url."
-            )
-            raise DatabaseError(message) from None
+        message = (
+            f"Root cannot start the embedded PostgreSQL, as the system user "
+            f"{SYSTEM_USER} cannot be added ({complaint}); start runtide as an "
+            "ordinary user or set [database] url."
+        )
+        raise DatabaseError(message) from None
     return Account(uid=entry.pw_uid, name=entry.pw_name)
 
 
-def _add_system_user() -> str:
-    """Add the system user; answers with what went wrong, if anything did.
+def _is_known() -> bool:
+    try:
+        pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        return False
+    return True
 
-    Two processes may do this at once; the user's being there decides.
+
+def _add_in_turn() -> str:
+    """Add the system user, unless another process has; answers with what went wrong.
+
+    Of two that add a user at once, useradd lets the later one replace the earlier, whose
+    files then belong to nobody.
     """
-    search = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    program = shutil.which("useradd", path=search)
+    try:
+        with alone(TURN):
+            return "" if _is_known() else _add_system_user()
+    except OSError as error:
+        return f"{TURN}: {error.strerror}"
+
+
+def _add_system_user() -> str:
+    program = shutil.which("useradd", path=SYSTEM_PATH)
     if program is None:
         return "there is no useradd here"
     options = ("--system", "--no-create-home", "--shell", "/usr/sbin/nologin")
