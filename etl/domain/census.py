@@ -100,11 +100,11 @@ class Group(NamedTuple):
     they are read from their start; `runs` is how many all of them are known to have.
     """
 
-    reason: Reason
     step: int
+    idle_step: int
+    reason: Reason
     whole: bool
     watched: int
-    idle_step: int
     threads: int
     runs: int
 

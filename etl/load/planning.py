@@ -34,8 +34,12 @@ CLOCKS_DIFFER = timedelta(minutes=5)
 STAGGERED = 1_000
 """Parts of `max_interval` at which first checks lie."""
 
-KEY = ("reason", "step", "whole", "watched", "idle_step")
-"""The members of a `Group` that its threads have in common, in their order."""
+KEY = ("step", "idle_step", "reason", "whole", "watched")
+"""The members of a `Group` that its threads have in common, in its order.
+
+What tells most threads apart comes first: Postgres sorts by it, and looks at the others
+only where that is equal.
+"""
 
 _APART: sa.ColumnClause[int] = sa.literal_column("'0'::bigint")
 """An offset of nothing: what lies below is computed once, and still in parallel."""
@@ -109,8 +113,8 @@ def _clock(connection: Connection) -> datetime:
 
 
 def _group(row: Sequence[Any]) -> Group:
-    reason, step, whole, watched, idle_step, number, runs = row
-    return Group(Reason(reason), step, whole, watched, idle_step, number, int(runs))
+    step, idle_step, reason, whole, watched, number, runs = row
+    return Group(step, idle_step, Reason(reason), whole, watched, number, int(runs))
 
 
 def _facts(source_id: SourceId, rule: Rule, at: datetime) -> sa.Select[Any]:

@@ -33,9 +33,7 @@ def a_census(*counted: Group, hints: bool = False) -> Census:
 
 
 def idle(step: int, threads: int) -> Group:
-    return Group(
-        Reason.IDLE, 0, whole=False, watched=0, idle_step=step, threads=threads, runs=0
-    )
+    return Group(0, step, Reason.IDLE, whole=False, watched=0, threads=threads, runs=0)
 
 
 def paced(*counted: Group, requests: int | None) -> Pace:
