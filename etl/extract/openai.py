@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
+from operator import le
 from urllib.parse import quote
 
 from etl.domain.bookmark import Bookmark
@@ -16,7 +18,7 @@ from etl.domain.page import Page, Payload
 from etl.domain.run import Instant, RunId, ThreadId
 from etl.extract.client import Answer, Client
 from etl.extract.paging import MOST_PAGES, Direction, Walk
-from etl.extract.proof import Proof
+from etl.extract.proof import Pool, Proof
 
 HEADERS = {"OpenAI-Beta": "assistants=v2", "Accept": "application/json"}
 """What every request carries beside the API key (API reference, "Authentication")."""
@@ -25,11 +27,11 @@ HEADERS = {"OpenAI-Beta": "assistants=v2", "Accept": "application/json"}
 class OpenAISource:
     """List-runs and retrieve-run of one server whose cursors are trusted."""
 
-    def __init__(self, client: Client, *, page_size: int) -> None:
+    def __init__(self, client: Client, *, page_size: int, pool: Pool | None = None) -> None:
         self.traffic = client.traffic
         self.page_size = page_size
         self._client = client
-        self._proof = Proof()
+        self._proof = Proof(pool)
 
     def pages(self, thread_id: ThreadId, *, bookmark: Bookmark) -> Iterator[Page]:
         """Page through what may have changed since `bookmark`, oldest run first.
@@ -93,7 +95,7 @@ class OpenAISource:
         doubted_from: int | None = None,
         direction: Direction = Direction.ASCENDING,
     ) -> Walk:
-        """One walk through a thread; doubts what is unproved unless told otherwise.
+        """One walk through a thread; doubts what is unproved, or from a length on.
 
         An answer of 400 or 404 to a request with a cursor raises CursorLostError:
         the cursor's run may be what is gone.
@@ -109,8 +111,8 @@ class OpenAISource:
             except (ThreadMissingError, RefusedError) as error:
                 raise CursorLostError(str(error)) from error
 
-        doubted_from = doubted_from or self._proof.doubted_from
-        return Walk(fetch, thread_id, after, doubted_from, direction, size)
+        doubts = partial(le, doubted_from) if doubted_from else self._proof.doubts
+        return Walk(fetch, thread_id, after, doubts, direction, size)
 
 
 def expecting(pages: Iterator[Page], run_id: RunId | None) -> Iterator[Page]:

@@ -21,6 +21,9 @@ from etl.extract.failures import SomeError
 Fetch = Callable[[RunId | None], Answer]
 """Fetch the page that follows a cursor."""
 
+Doubt = Callable[[int], bool]
+"""Whether a page of so many runs may not be the last one, though it says so."""
+
 LARGEST_PAGE = 100
 """The most runs that the API sends at once."""
 
@@ -44,16 +47,16 @@ class Walk:
     """One walk through the runs of a thread that follow `after`.
 
     `pages` yields what is new on each page, and raises ContractError where the
-    server breaks its rules: going on could lose runs or never end. A page of
-    `doubted_from` runs or more is not believed to be the last one until the server
-    is asked once more: `confirmed_at` is the length of a page that was the last one
-    indeed, `cut_at` of the shortest that was not. `answers` counts requests.
+    server breaks its rules: going on could lose runs or never end. A page that is
+    doubted is not believed to be the last one until the server is asked once more:
+    `confirmed_at` is the length of a page that was the last one indeed, `cut_at` of the
+    shortest that was not. `answers` counts requests.
     """
 
     fetch: Fetch
     thread_id: ThreadId
     after: RunId | None
-    doubted_from: int
+    doubts: Doubt
     direction: Direction = Direction.ASCENDING
     page_size: int = LARGEST_PAGE
     answers: int = 0
@@ -136,8 +139,9 @@ class Walk:
 
     def _is_doubted(self, payloads: Sequence[Payload], last_id: RunId | None) -> bool:
         """Whether a page that promises no more is asked after; without an id, if full."""
-        enough = self.page_size if last_id is None else self.doubted_from
-        return len(payloads) >= enough
+        if last_id is None:
+            return len(payloads) >= self.page_size
+        return self.doubts(len(payloads))
 
     def _unseen(self, payloads: Sequence[Payload]) -> list[Payload]:
         seen = self._previous | {self.after}

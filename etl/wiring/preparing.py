@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -17,10 +18,12 @@ from etl.domain.errors import DatabaseError, StoppedError, SyncError
 from etl.domain.outcome import SyncReport
 from etl.domain.run import SECOND
 from etl.extract.client import Pace
+from etl.extract.proof import Pool
 from etl.load import leases, ledger, plans, threads
 from etl.load.database import connected
 from etl.load.holding import Hold
 from etl.load.planning import chosen
+from etl.load.shown import pooled
 from etl.sync import Discover
 from etl.sync.ports import Answers
 from etl.wiring.planning import plan_source
@@ -76,6 +79,13 @@ class Preparation:
         common = shared_budget(self.engine, self.source, self.source_id, stop=self.stop)
         with common as budget:
             yield budget
+
+    @property
+    def pool(self) -> Pool | None:
+        """What the server has shown to the processes of a shared sync; else none."""
+        if not self.hold.is_shared:
+            return None
+        return partial(pooled, self.engine, self.hold.sync_id, self.source_id)
 
     def elsewhere(self) -> Answers:
         """What the server has said to all processes of a shared sync."""

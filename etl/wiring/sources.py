@@ -19,6 +19,7 @@ from etl.domain.run import Instant
 from etl.extract.budget import Budget
 from etl.extract.client import Client, Pace
 from etl.extract.openai import OpenAISource
+from etl.extract.proof import Pool
 from etl.extract.retry import RetryPolicy
 from etl.extract.shared_budget import SharedBudget
 from etl.extract.thread_list import ThreadList
@@ -49,14 +50,17 @@ def http_source(
     now: Callable[[], Instant],
     stop: threading.Event,
     budget: Pace | None = None,
+    pool: Pool | None = None,
 ) -> Iterator[Opened]:
     """One source, opened; its connections are closed in the end.
 
-    Its budget is its own, unless it is given one that others share.
+    Its budget is its own, and so is what its server has shown, unless it is given what
+    others share.
     """
     privacy = privacy_of(settings, source)
     with _client(settings, source, now=now, stop=stop, budget=budget) as client:
-        trusted = OpenAISource(client, page_size=settings.config.sync.page_size)
+        size = settings.config.sync.page_size
+        trusted = OpenAISource(client, page_size=size, pool=pool)
         lister = ThreadList(client) if lists_threads(source) else None
         if source.trusted:
             yield Opened(kept_private(trusted, privacy), read_thread, lister)

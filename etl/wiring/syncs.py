@@ -220,7 +220,12 @@ def _synced(preparation: Preparation, leases: Leases) -> Iterator[SyncedSource]:
     with (
         preparation.budget() as budget,
         http_source(
-            settings, source, now=clock_from(hold.now), stop=stop, budget=budget
+            settings,
+            source,
+            now=clock_from(hold.now),
+            stop=stop,
+            budget=budget,
+            pool=preparation.pool,
         ) as opened,
     ):
         findings = Findings(

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from etl.demo.world import World
-from etl.extract.proof import SHORTEST_CUT
+from etl.domain.shown import SHORTEST_CUT
 from etl.load.database import opened
 from tests.e2e.conftest import KEY, Command
 from tests.e2e.copied import Copied

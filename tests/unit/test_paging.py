@@ -41,7 +41,7 @@ def walk(
     direction: Direction = Direction.ASCENDING,
 ) -> Walk:
     cursor = RunId(after) if after else None
-    return Walk(fetch, THREAD, cursor, doubted_from, direction)
+    return Walk(fetch, THREAD, cursor, doubted_from.__le__, direction)
 
 
 def read(*bodies: bytes, after: str | None = None) -> Iterator[Page]:

@@ -6,12 +6,17 @@ import pytest
 
 from etl.domain.errors import SourceUnavailableError
 from etl.domain.run import Instant, RunId
+from etl.domain.shown import SHORTEST_CUT, WITNESSES, Shown
 from etl.extract.client import Answer
 from etl.extract.paging import Walk
-from etl.extract.proof import SHORTEST_CUT, WITNESSES, Proof
+from etl.extract.proof import Proof
 from tests.unit.builders import CREATED_SECONDS, THREAD, Json, a_payload, an_answer
 
 LONG = 40
+
+
+def never(_: int) -> bool:
+    return False
 
 
 def a_walk(*run_ids: str, seconds: tuple[int, ...] = ()) -> Walk:
@@ -20,7 +25,7 @@ def a_walk(*run_ids: str, seconds: tuple[int, ...] = ()) -> Walk:
         a_payload(run_id, created_at=CREATED_SECONDS + second)
         for run_id, second in zip(run_ids, seconds or range(len(run_ids)), strict=True)
     ]
-    walk = Walk(lambda _: Answer(an_answer(*runs), Instant(17)), THREAD, None, 1_000)
+    walk = Walk(lambda _: Answer(an_answer(*runs), Instant(17)), THREAD, None, never)
     list(walk.pages())
     return walk
 
@@ -29,6 +34,19 @@ def ended(*, cut_at: int | None = None, confirmed_at: int | None = None) -> Walk
     walk = a_walk()
     walk.cut_at, walk.confirmed_at = cut_at, confirmed_at
     return walk
+
+
+class Pool:
+    """What several processes were shown; counts how often it is looked into."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self._shown = Shown()
+
+    def __call__(self, more: Shown) -> Shown:
+        self.looks += more == Shown()
+        self._shown += more
+        return self._shown
 
 
 class Server:
@@ -44,16 +62,20 @@ class Server:
 
 
 def test_at_first_every_page_is_doubted_but_the_shortest() -> None:
-    assert Proof().doubted_from == SHORTEST_CUT
+    proof = Proof()
+
+    assert proof.doubts(SHORTEST_CUT)
+    assert not proof.doubts(SHORTEST_CUT - 1)
 
 
 def test_a_length_that_was_often_the_last_is_believed() -> None:
     proof = Proof()
     for _ in range(WITNESSES):
-        assert proof.doubted_from == SHORTEST_CUT
+        assert proof.doubts(SHORTEST_CUT)
         proof.note_end(ended(confirmed_at=LONG))
 
-    assert proof.doubted_from == LONG + 1
+    assert not proof.doubts(LONG)
+    assert proof.doubts(LONG + 1)
 
 
 def test_a_length_that_was_not_the_last_is_never_believed_again() -> None:
@@ -63,7 +85,31 @@ def test_a_length_that_was_not_the_last_is_never_believed_again() -> None:
         proof.note_end(ended(confirmed_at=LONG))
     proof.note_end(ended(cut_at=LONG + 5))
 
-    assert proof.doubted_from == LONG
+    assert proof.doubts(LONG)
+    assert not proof.doubts(LONG - 1)
+
+
+def test_what_others_were_shown_need_not_be_shown_again() -> None:
+    pool, server = Pool(), Server("run_5", "run_3")
+    theirs, mine = Proof(pool), Proof(pool)
+    theirs.test_cursors(a_walk("run_1", "run_7", "run_5", "run_3"), server)
+    for _ in range(WITNESSES):
+        theirs.note_end(ended(confirmed_at=LONG))
+
+    assert not mine.doubts(LONG)
+    mine.test_cursors(a_walk("run_9", "run_8"), server)
+    assert server.asked == ["run_7"]
+
+
+def test_the_pool_is_looked_into_only_before_the_server_is_asked() -> None:
+    pool = Pool()
+    proof = Proof(pool)
+
+    proof.doubts(SHORTEST_CUT - 1)
+    proof.note_end(a_walk())
+    proof.test_cursors(a_walk("run_1", "run_2"), Server())
+
+    assert pool.looks == 0
 
 
 def test_cursors_are_tested_on_a_run_with_a_lower_id_once() -> None:

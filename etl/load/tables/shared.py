@@ -1,6 +1,17 @@
 """Schema `run_sync`: what a sync has before it, and what its processes share."""
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from etl.load.tables.columns import SYNC, column, count, identity, instant, metadata
@@ -40,6 +51,21 @@ plans = Table(
     ),
     count("answered", "Threads that the server has answered for."),
     count("missing", "Threads that the server said it does not know."),
+    column(
+        "last_pages",
+        ARRAY(Integer),
+        "Runs on pages that were the last ones when the server was asked after.",
+        nullable=False,
+        server_default=text("'{}'"),
+    ),
+    column("cut_at", Integer, "Runs on the shortest page that was not the last one."),
+    column(
+        "cursors_go_by_creation",
+        Boolean,
+        "Whether a run with a lower id, created later, was seen to follow a cursor.",
+        nullable=False,
+        server_default=text("false"),
+    ),
     schema=SYNC,
     comment="What each sync has before it: one row per sync and source.",
 )
