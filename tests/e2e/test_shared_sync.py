@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from threading import Event, Lock
@@ -31,6 +32,8 @@ from tests.integration.serving import listening
 THREADS = 60
 WORKERS = 2
 BUDGET = 1_800
+SLOW_BUDGET = 300
+"""Of which a sync takes some minutes."""
 STRANGE = "strange"
 """The key of another project, to which the server says that it knows no thread."""
 
@@ -106,11 +109,15 @@ def api(world: World) -> WatchedApi:
     return WatchedApi(world)
 
 
-def configured(directory: Path, database_url: str, base_url: str, budget: int) -> Command:
+def tracking(
+    directory: Path, database_url: str, base_url: str, api: WatchedApi, budget: int
+) -> Command:
+    """The command in a directory of its own, tracking all threads of the world."""
     directory.mkdir()
     command = Command(directory, {"RUNTIDE_DATABASE_URL": database_url})
     text = SHARED.format(base_url=base_url, budget=budget, workers=WORKERS)
     (directory / "config.toml").write_text(text)
+    command("track", *api.world.thread_ids, DEMO_KEY="any")
     return command
 
 
@@ -126,8 +133,8 @@ def joining(command: Command, key: str) -> "subprocess.Popen[str]":
     )
 
 
-def report_of(sync: "subprocess.Popen[str]") -> dict[str, Any]:
-    out, err = sync.communicate(timeout=120)
+def report_of(sync: "subprocess.Popen[str]", *, seconds: float = 120) -> dict[str, Any]:
+    out, err = sync.communicate(timeout=seconds)
     assert (sync.returncode, err) == (0, "")
     report: dict[str, Any] = json.loads(out)
     return report
@@ -148,12 +155,10 @@ def test_one_that_was_paused_and_one_that_was_killed_change_nothing(
         opened(database_url) as engine,
         opened(second_database_url) as other_engine,
     ):
-        alone = configured(tmp_path / "alone", second_database_url, base_url, 600_000)
-        alone("track", *api.world.thread_ids, DEMO_KEY="alone")
+        alone = tracking(tmp_path / "alone", second_database_url, base_url, api, 600_000)
         by_itself = json.loads(alone("sync", "--json", DEMO_KEY="alone").out)
+        together = tracking(tmp_path / "together", database_url, base_url, api, BUDGET)
 
-        together = configured(tmp_path / "together", database_url, base_url, BUDGET)
-        together("track", *api.world.thread_ids, DEMO_KEY="any")
         paused, killed, steady = three_at_once(together, api)
         last = report_of(steady)
         api.held["paused"].set()
@@ -175,12 +180,39 @@ def test_one_that_was_paused_and_one_that_was_killed_change_nothing(
         assert most_in_a_minute(sent) <= BUDGET
 
 
+@pytest.mark.slow
+def test_three_at_once_keep_to_one_budget_in_any_minute(
+    tmp_path: Path, database_url: str, second_database_url: str
+) -> None:
+    api = WatchedApi(World(threads=400, runs=8_000, now=int(time.time())))
+    with (
+        api.listening() as base_url,
+        opened(database_url) as engine,
+        opened(second_database_url) as other_engine,
+    ):
+        alone = tracking(tmp_path / "alone", second_database_url, base_url, api, 600_000)
+        by_itself = json.loads(alone("sync", "--json", DEMO_KEY="alone").out)
+        together = tracking(tmp_path / "together", database_url, base_url, api, SLOW_BUDGET)
+
+        keys = ("one", "two", "three")
+        syncs = [joining(together, key) for key in keys]
+        reports = [report_of(each, seconds=600) for each in syncs]
+
+        assert all(each["threads_refused"] == 0 for each in reports)
+        assert_same(engine, other_engine, api.world)
+        sent = {key: [at for at, by in api.asked if by == key] for key in keys}
+        assert all(sent.values()), "one of them had nothing to do"
+        total = sum(map(len, sent.values()))
+        assert total > 2 * SLOW_BUDGET, "this is no more than a minute or two"
+        assert total <= by_itself["requests"] + len(keys) * MOST_UNCOMMITTED
+        assert most_in_a_minute(list(chain(*sent.values()))) <= SLOW_BUDGET
+
+
 def test_one_whose_key_knows_no_thread_marks_none_as_missing(
     tmp_path: Path, database_url: str, api: WatchedApi
 ) -> None:
     with api.listening() as base_url, opened(database_url) as engine:
-        command = configured(tmp_path / "both", database_url, base_url, BUDGET)
-        command("track", *api.world.thread_ids, DEMO_KEY="any")
+        command = tracking(tmp_path / "both", database_url, base_url, api, BUDGET)
         has_begun, goes_on = Event(), Event()
 
         def hold() -> None:
