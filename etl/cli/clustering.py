@@ -1,16 +1,14 @@
 """`runtide sync --dask`: the same sync, by the workers of a Dask cluster."""
 
-import threading
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Annotated
 
 import typer
 
 from etl.domain.errors import ConfigError
 from etl.domain.outcome import SyncReport
-
-if TYPE_CHECKING:
-    from etl.config import Settings
-    from etl.wiring import Watch
 
 Dask = Annotated[
     str | None,
@@ -31,37 +29,13 @@ Shards = Annotated[
 ]
 
 
-class Cluster(NamedTuple):
-    """Where a sync is done, and in how many parts, if that was said."""
-
-    address: str
-    shards: int | None
-
-    def sync(
-        self,
-        settings: "Settings",
-        *,
-        source: str | None,
-        watch: "Watch",
-        stop: threading.Event,
-    ) -> SyncReport:
-        """Sync by the workers of the cluster."""
-        from etl.wiring.cluster import run_on_cluster  # noqa: PLC0415  # slow to import
-
-        return run_on_cluster(
-            settings,
-            source=source,
-            address=self.address,
-            shards=self.shards,
-            watch=watch,
-            stop=stop,
+def cluster_sync(address: str, shards: int | None) -> Callable[..., SyncReport]:
+    """How to sync by the workers of a cluster; raises ConfigError where Dask is missing."""
+    if find_spec("distributed") is None:
+        raise ConfigError(
+            "A sync on a cluster needs the package distributed; run"
+            " `pip install 'runtide[cluster]'`, here and for every worker."
         )
+    from etl.wiring.cluster import run_on_cluster  # noqa: PLC0415  # an extra
 
-
-def cluster_of(dask: str | None, shards: int | None, thread: str | None) -> Cluster | None:
-    """The cluster that was asked for; raises ConfigError where that makes no sense."""
-    if dask is None and shards is not None:
-        raise ConfigError("--shards says how --dask divides a sync; name a cluster, too.")
-    if dask is not None and thread is not None:
-        raise ConfigError("--dask shares whole syncs; leave out --thread, or --dask.")
-    return None if dask is None else Cluster(dask, shards)
+    return partial(run_on_cluster, address=address, shards=shards)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from etl.cli import logs
-from etl.cli.clustering import Cluster, Dask, Shards, cluster_of
+from etl.cli.clustering import Dask, Shards, cluster_sync
 from etl.cli.options import settings_of
 from etl.cli.progress import bar, lines, silence
 from etl.cli.terminal import complain, counted, say, show_table
@@ -71,12 +71,13 @@ def sync(
     from etl.operations.afterwards import told  # noqa: PLC0415  # slow to import
 
     settings = settings_of(context)
-    if join and thread:
-        raise ConfigError("--join shares whole syncs; leave out --thread, or --join.")
-    cluster = cluster_of(dask, shards, thread)
+    if thread and (join or dask):
+        raise ConfigError("--join and --dask share whole syncs; leave out --thread.")
+    if shards and not dask:
+        raise ConfigError("--shards says how --dask divides a sync; name a cluster, too.")
     watch = watcher_for(settings, source, is_silent=as_json or quiet)
     with told(settings) as tell, quiet_when_held(quiet):
-        report = run(settings, source, thread, watch, join=join, cluster=cluster)
+        report = run(settings, source, thread, watch, join=join, dask=dask, shards=shards)
         print_report(report, as_json=as_json, quiet=quiet)
         if trouble := tell(report):
             complain(trouble)
@@ -101,22 +102,19 @@ def run(
     watch: "Watch",
     *,
     join: bool = False,
-    cluster: Cluster | None = None,
+    dask: str | None = None,
+    shards: int | None = None,
 ) -> SyncReport:
     """Sync, and end early but in order where somebody asks for it."""
     from etl import wiring  # noqa: PLC0415  # slow to import
 
+    if dask is not None:
+        sync = cluster_sync(dask, shards)
+    else:
+        thread_id = ThreadId(thread) if thread else None
+        sync = partial(wiring.run_sync, thread=thread_id, join=join)
     with stop_on_signals() as stop:
-        if cluster is not None:
-            return cluster.sync(settings, source=source, watch=watch, stop=stop)
-        return wiring.run_sync(
-            settings,
-            source=source,
-            thread=ThreadId(thread) if thread else None,
-            watch=watch,
-            stop=stop,
-            join=join,
-        )
+        return sync(settings, source=source, watch=watch, stop=stop)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,6 @@ from etl.load.tables import sources, syncs
 SPACE = 0x72756E74  # "runt": the first half of the locks' keys; a source is the second
 GATE = 0
 """No source's key; whoever takes several locks is alone while it does."""
-DONE = 0x646F6E65  # "done": whoever holds this lock waits for others, and does nothing more
 
 LOCKS = """
     FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -32,15 +32,6 @@ LOCKS = """
 """
 HOLDERS = sa.text(
     f"SELECT count(DISTINCT pid) {LOCKS} AND objid::bigint = ANY(:source_ids)"
-)
-WAITING = LOCKS.replace(":space", ":done")
-AT_WORK = sa.text(
-    f"SELECT count(*) FROM (SELECT pid {LOCKS} AND objid::bigint = ANY(:source_ids)"  # noqa: S608
-    f" EXCEPT SELECT pid {WAITING}) AS at_work WHERE pid <> pg_backend_pid()"
-)
-FORGET_DONE = sa.text(
-    "SELECT pg_advisory_unlock_shared(:done, 0)"
-    f" WHERE EXISTS (SELECT {WAITING} AND pid = pg_backend_pid())"
 )
 HELD = sa.text(f"SELECT objid::bigint {LOCKS} AND objid <> :gate")
 NOW = sa.select(microseconds(sa.func.clock_timestamp()))
@@ -182,18 +173,24 @@ def processes_at(connection: Connection, source_ids: Sequence[SourceId]) -> int:
     return connection.scalar(HOLDERS, {"space": SPACE, "source_ids": list(source_ids)}) or 0
 
 
-def tell_done(connection: Connection) -> None:
-    """Do nothing more in a shared sync than to wait for others, who need not wait for us.
+def is_under_way(engine: Engine, hold: Hold) -> bool:
+    """Whether others still work on a shared sync that was left."""
+    with connected(engine) as connection:
+        now = ledger.shared_sync(connection, hold.source_ids, however_old=True)
+        is_open = now is not None and now.sync_id == hold.sync_id
+        return is_open and processes_at(connection, hold.source_ids) > 0
 
-    Else two that outlast all others would wait for each other.
+
+def leave_open(hold: Hold, *, patience: float) -> None:
+    """Leave a shared sync as a process that dies does: not ended.
+
+    Whoever leaves after us would end it; so for so many seconds others may leave before.
     """
-    connection.execute(sa.select(sa.func.pg_advisory_lock_shared(DONE, 0)))
-
-
-def others_at_work(connection: Connection, source_ids: Sequence[SourceId]) -> int:
-    """How many other processes hold one of the sources, and do not only wait."""
-    facts = {"space": SPACE, "done": DONE, "source_ids": list(source_ids)}
-    return connection.scalar(AT_WORK, facts) or 0
+    last = time.monotonic() + patience
+    while processes_at(hold.connection, hold.source_ids) > 1 and time.monotonic() < last:
+        time.sleep(0.1)
+    hold.connection.detach()
+    hold.connection.close()
 
 
 def _leave(connection: Connection, taken: Sequence[SourceId]) -> None:
@@ -206,8 +203,7 @@ def _leave(connection: Connection, taken: Sequence[SourceId]) -> None:
                 connection.execute(
                     sa.select(sa.func.pg_advisory_unlock_shared(SPACE, each))
                 )
-            connection.execute(FORGET_DONE, {"done": DONE})
-            if taken and not others_at_work(connection, taken):
+            if taken and not processes_at(connection, taken):
                 ledger.end_shared(connection, taken)
 
 

@@ -1,46 +1,40 @@
 """A sync on a Dask cluster: shards of it, each of which leases until nothing is left."""
 
-import threading
+import asyncio
+import logging
+import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from math import inf
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from importlib.metadata import version
+from threading import Event
 from typing import Any
-from uuid import uuid4
 
-from sqlalchemy.engine import Engine
+from distributed import CancelledError, Client, KilledWorker, LocalCluster, Security
+from distributed.comm.addressing import get_address_host_port
+from distributed.comm.core import connect
+from sqlalchemy.engine import URL, Engine
 
 from etl.config import EMBEDDED, Settings
 from etl.domain.errors import ClusterError, ConfigError, SyncError
 from etl.domain.outcome import Failure, Outcome, SyncReport
-from etl.load.database import translated
 from etl.load.figures import figures
-from etl.load.holding import Hold, others_at_work, sharing, tell_done
-from etl.sync import Watcher
-from etl.wiring.dask_client import (
-    AGAIN,
-    LOCAL,
-    answer_of,
-    cluster_client,
-    default_workers,
-    has_workers,
-    is_connected,
-    require_distributed,
-    worker_threads,
-)
+from etl.load.holding import Hold, is_under_way, leave_open, sharing
 from etl.wiring.parts import ready_database, source_ids
-from etl.wiring.shard import DATABASE_URL, shard, told
+from etl.wiring.shard import shard, told
 from etl.wiring.syncs import Watch
 
-MOST_SHARDS = 32
-"""Each has a few connections to the database."""
-
+LOCAL = "local"
+MOST_SHARDS = 32  # each has a few connections to the database
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0
-"""How long shards may take to end, once nobody wants them any more."""
+WORKERS_SECONDS = 30.0
+"""How long there may be no worker."""
 
-MOST_LOOKS_WITHOUT_WORKERS = 120
+AGAIN = "What was committed stands; run the command again, and it goes on from there."
+
+for name in ("distributed", "distributed.client", "distributed.gc", "tornado.application"):
+    logging.getLogger(name).setLevel(logging.CRITICAL)  # what they have to say, we say
 
 
 def run_on_cluster(
@@ -50,7 +44,7 @@ def run_on_cluster(
     address: str,
     shards: int | None,
     watch: Watch,
-    stop: threading.Event,
+    stop: Event,
 ) -> SyncReport:
     """Sync all sources, or one, by the workers of a cluster; answer what all of them did.
 
@@ -58,106 +52,141 @@ def run_on_cluster(
     has seen that nothing is left, also one that began late. Raises as `run_sync` does;
     ClusterError leaves the sync open, for the next one to go on with.
     """
-    require_distributed()
     if address != LOCAL and settings.database_url == EMBEDDED:
         raise ConfigError(
-            "The embedded database cannot be reached by a cluster; set"
-            f" {DATABASE_URL} here and for every worker, or use `--dask local`."
+            "The embedded database cannot be reached by a cluster; set RUNTIDE_DATABASE_URL"
+            " here and for every worker, or use `--dask local`."
         )
     chosen = settings.asked_sources(source)
-    workers = min(MOST_SHARDS, shards or default_workers())
-    own = {DATABASE_URL: settings.database_url}
-    with ExitStack() as parts:
-        engine = parts.enter_context(ready_database(settings))
-        client = parts.enter_context(
-            cluster_client(address, workers=workers, environment=own)
-        )
-        number = shards or min(MOST_SHARDS, worker_threads(client, address))
+    with (
+        ready_database(settings) as engine,
+        _cluster(address, shards, engine.url) as cluster,
+        Client(cluster, timeout=PATIENCE_SECONDS, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+    ):
+        list(_looks([client.submit(version, "runtide")], client, address, stop))
+        _require_same(client)
+        number = shards or min(MOST_SHARDS, sum(client.nthreads().values()))
         with sharing(engine, source_ids(engine, chosen), trigger="sync") as hold:
-            shared = _Shards(client, address, engine, hold, stop)
-            with shared.left_open_where_lost(), watch() as watcher:
-                shared.submit(number, str(settings.path), told(settings), source)
-                shared.follow(watcher)
-                answers = shared.answers()
-        return _report(figures(engine, hold.sync_id), answers)
+            facts = *told(settings), source
+            tasks = [client.submit(shard, *facts, pure=False) for _ in range(number)]
+            try:
+                with watch() as watcher:
+                    for _ in _looks(tasks, client, address, stop):
+                        watcher.progressed(figures(engine, hold.sync_id))
+                answers = [_answer(each, address) for each in tasks if each.done()]
+            except ClusterError:
+                client.close()  # so that nobody wants the shards any more
+                leave_open(hold, patience=PATIENCE_SECONDS)
+                raise
+        client.close()
+        return _report(_ended(engine, hold, stop), answers)
 
 
-@dataclass
-class _Shards:
-    """The tasks of a sync, as long as this process takes part in it."""
-
-    client: Any
-    address: str
-    engine: Engine
-    hold: Hold
-    stop: threading.Event
-    tasks: list[Any] = field(default_factory=list)
-
-    def submit(self, number: int, *facts: Any) -> None:
-        """Hand so many shards to the cluster."""
-        name = f"runtide-{self.hold.sync_id}-{uuid4().hex}"
-        keys = [f"{name}-{each}" for each in range(number)]
-        self.tasks = [self.client.submit(shard, *facts, key=key) for key in keys]
-
-    def follow(self, watcher: Watcher) -> None:
-        """Show how far the sync is until all shards are done, or somebody asks to stop."""
-        alone = 0
-        while not all(task.done() for task in self.tasks):
-            watcher.progressed(figures(self.engine, self.hold.sync_id))
-            if self.stop.wait(LOOK_SECONDS):
-                self.client.cancel(self.tasks)
-                return
-            alone = 0 if has_workers(self.client) else alone + 1
-            if alone > MOST_LOOKS_WITHOUT_WORKERS:
-                raise ClusterError(f"All workers left {self.address}. {AGAIN}")
-
-    def answers(self) -> list[SyncReport | SyncError]:
-        """What the shards say, none where they were stopped, once all others have left."""
-        wanted = [] if self.stop.is_set() else self.tasks
-        answers = [answer_of(task, self.address) for task in wanted]
-        with translated(self.engine.url), self.hold.connection.begin():
-            tell_done(self.hold.connection)
-        self._outlast()
-        return answers
-
-    @contextmanager
-    def left_open_where_lost(self) -> Iterator[None]:
-        """Leave a sync whose cluster is lost as a process that dies does: not ended."""
-        try:
-            yield
-        except ClusterError:
-            if is_connected(self.client):
-                self.client.cancel(self.tasks)
-            self._outlast(PATIENCE_SECONDS)
-            self.hold.connection.detach()
-            self.hold.connection.close()
-            raise
-
-    def _outlast(self, patience: float = inf) -> None:
-        """Wait until nobody else is at work, so that the figures are those of all."""
-        while self._others() and patience > 0:
-            if self.stop.is_set():
-                patience = min(patience, PATIENCE_SECONDS)
-            time.sleep(LOOK_SECONDS)
-            patience -= LOOK_SECONDS
-
-    def _others(self) -> bool:
-        connection = self.hold.connection
-        with translated(self.engine.url), connection.begin():
-            return others_at_work(connection, self.hold.source_ids) > 0
+def _cluster(
+    address: str, shards: int | None, database: URL
+) -> AbstractContextManager[Any]:
+    """Workers of this machine, or the address of a scheduler, once it has answered."""
+    if address != LOCAL:
+        _knock(address)
+        return nullcontext(address)
+    return LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=shards,
+        threads_per_worker=1,
+        dashboard_address=None,
+        # Even so it takes a port, and complains where that is not free.
+        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+        # Others on this machine could have it run what they like, without keys.
+        security=True,
+        silence_logs=logging.CRITICAL,
+        env={"RUNTIDE_DATABASE_URL": database.render_as_string(hide_password=False)},
+        # A terminal sends Ctrl-C to all of them, and it is for the command.
+        preload="import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)",
+    )
 
 
-def _report(report: SyncReport, answers: Sequence[SyncReport | SyncError]) -> SyncReport:
+def _knock(address: str) -> None:
+    """Raise unless a scheduler answers; Dask's client would wait for long, or for ever."""
+
+    async def reach() -> None:
+        keys = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+        comm = await asyncio.wait_for(connect(address, **keys), PATIENCE_SECONDS)  # type: ignore[no-untyped-call]
+        comm.abort()
+
+    try:
+        socket.create_connection(get_address_host_port(address), PATIENCE_SECONDS).close()
+        asyncio.run(reach())
+    except (OSError, TypeError, ValueError) as error:
+        kind = ClusterError if isinstance(error, OSError) else ConfigError
+        raise kind(
+            f"No Dask scheduler answers at {address} ({str(error) or 'silence'}); check"
+            " that `dask scheduler` runs there, and write tcp://host:8786, tls://host:8786"
+            " with Dask's certificates configured, or local."
+        ) from error
+
+
+def _looks(tasks: list[Any], client: Client, address: str, stop: Event) -> Iterator[None]:
+    """Look now and then, until all tasks are done or somebody asks to stop.
+
+    Raises ClusterError where there are no workers, and none come.
+    """
+    alone = 0
+    while not (all(task.done() for task in tasks) or stop.wait(LOOK_SECONDS)):
+        yield
+        alone = 0 if client.scheduler_info(n_workers=1).get("workers") else alone + 1
+        if alone * LOOK_SECONDS > WORKERS_SECONDS:
+            raise ClusterError(
+                f"The Dask cluster at {address} has no workers; start some with"
+                f" `dask worker {address}`, and run the command again."
+            )
+
+
+def _require_same(client: Client) -> None:
+    """Raise ConfigError where a worker has another version of runtide, or none."""
+    ours = version("runtide")
+    for worker, theirs in client.run(version, "runtide", on_error="return").items():
+        if theirs != ours:
+            has = f"runtide {theirs}" if isinstance(theirs, str) else "no runtide"
+            raise ConfigError(
+                f"Worker {worker} has {has}, and this is runtide {ours}; install the same"
+                " for every worker, and start them again."
+            )
+
+
+def _answer(task: Any, address: str) -> Any:
+    """What a shard has to say; raises ClusterError where it was lost."""
+    try:
+        return task.result(PATIENCE_SECONDS)
+    except KilledWorker as error:
+        raise ClusterError(
+            "Workers of the cluster died again and again, the last one at"
+            f" {error.last_worker.address}; their logs, or the system's, say why: often it"
+            f" is memory. {AGAIN}"
+        ) from error
+    except (CancelledError, OSError) as error:
+        raise ClusterError(
+            f"The Dask scheduler at {address} went away during the sync. {AGAIN}"
+        ) from error
+
+
+def _ended(engine: Engine, hold: Hold, stop: Event) -> SyncReport:
+    """What all have done once the last has left, or is waited for too long after a stop."""
+    waited = 0.0
+    while waited < PATIENCE_SECONDS and is_under_way(engine, hold):
+        time.sleep(LOOK_SECONDS)
+        waited += stop.is_set() * LOOK_SECONDS
+    return figures(engine, hold.sync_id)
+
+
+def _report(report: SyncReport, answers: list[SyncReport | SyncError]) -> SyncReport:
     """The ledger's figures, with what the shards had to say."""
     refusals = [each for each in answers if isinstance(each, SyncError)]
     if refusals and len(refusals) == len(answers):
         raise refusals[0]
-    told_by = [each for each in answers if isinstance(each, SyncReport)]
-    report.threads_found = sum(each.threads_found for each in told_by)
-    errors = dict.fromkeys(error for each in told_by for error in each.errors)
-    report.errors = list(errors) or report.errors
-    for refusal in refusals:
-        report.errors.append(Failure(source="cluster", thread=None, message=str(refusal)))
+    reports = [each for each in answers if isinstance(each, SyncReport)]
+    report.threads_found = sum(each.threads_found for each in reports)
+    errors = [error for each in reports for error in each.errors]
+    errors += [Failure(source="cluster", thread=None, message=str(e)) for e in refusals]
+    report.errors = list(dict.fromkeys(errors)) or report.errors
     if refusals and report.outcome is Outcome.SUCCEEDED:
         report.outcome = Outcome.PARTIAL
     return report

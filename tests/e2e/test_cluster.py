@@ -19,7 +19,8 @@ from sqlalchemy.engine import Engine
 from etl.demo.listener import Reply
 from etl.demo.world import World
 from etl.load.database import opened
-from etl.wiring import dask_client
+from etl.wiring import cluster as dask
+from tests.conftest import as_text
 from tests.e2e.copied import Copied
 from tests.e2e.trapping import TrappedApi
 from tests.integration.builders import query
@@ -35,8 +36,9 @@ AGAIN = "What was committed stands; run the command again, and it goes on from t
 class Cluster:
     """A scheduler and its workers, each a process that a test may kill."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, engine: Engine, **variables: str) -> None:
         self._folder = folder
+        self._database = {"RUNTIDE_DATABASE_URL": as_text(engine.url)}
         self._file = folder / f"{uuid4().hex}.json"
         self.workers: list[subprocess.Popen[bytes]] = []
         self.scheduler = self._start(
@@ -49,7 +51,7 @@ class Cluster:
         """Start one more worker, of one thread."""
         told = ["worker", self.address, "--nthreads", "1", "--no-nanny"]
         told += ["--local-directory", str(self._folder)]
-        worker = self._start(told, variables)
+        worker = self._start(told, self._database | variables)
         self.workers.append(worker)
         return worker
 
@@ -71,8 +73,8 @@ class Cluster:
 
 
 @contextmanager
-def clustered(folder: Path, **variables: str) -> Iterator[Cluster]:
-    cluster = Cluster(folder, **variables)
+def clustered(folder: Path, engine: Engine, **variables: str) -> Iterator[Cluster]:
+    cluster = Cluster(folder, engine, **variables)
     try:
         yield cluster
     finally:
@@ -167,7 +169,7 @@ def test_a_worker_and_then_the_scheduler_are_killed_and_nothing_is_lost(
     base_url: str,
     api: CountingApi,
 ) -> None:
-    with clustered(tmp_path) as first:
+    with clustered(tmp_path, engine) as first:
         for _ in range(3):
             first.add_worker()
         all_wait = api.hang(after=30, waiting=6)  # two for each of three shards
@@ -184,7 +186,7 @@ def test_a_worker_and_then_the_scheduler_are_killed_and_nothing_is_lost(
         assert (sync.returncode, out, err) == (1, "", f"runtide: {gone}\n")
         api.recover()
 
-    with clustered(tmp_path) as second:
+    with clustered(tmp_path, engine) as second:
         second.add_worker()
         again = started(tmp_path, "--json", "--dask", second.address)
         out, err = again.communicate(timeout=PATIENCE)
@@ -270,14 +272,18 @@ def test_what_a_cluster_lacks_and_what_becomes_of_its_workers_is_told(
     api: CountingApi,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dask_client, "WORKERS_SECONDS", 0.1)
-    with clustered(tmp_path, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as cluster:
+    monkeypatch.setattr(dask, "WORKERS_SECONDS", 0.1)
+    fragile = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0"}
+    with clustered(tmp_path, engine, **fragile) as cluster:
         on_it = "sync", "--quiet", "--dask", cluster.address
         nobody = runtide(*on_it)
-        monkeypatch.setattr(dask_client, "WORKERS_SECONDS", PATIENCE)
+        monkeypatch.setattr(dask, "WORKERS_SECONDS", PATIENCE)
         old = cluster.add_worker(PYTHONPATH=another_version(tmp_path))
         other = runtide(*on_it)
         kill(old)
+        homeless = cluster.add_worker(RUNTIDE_DATABASE_URL="")
+        baseless = runtide(*on_it)
+        kill(homeless)
         runtide.configure(api.base_url, source='api_key_env = "DEMO_KEY"', sync=SYNC)
         worker = cluster.add_worker()
         keyless = runtide(*on_it)
@@ -288,14 +294,20 @@ def test_what_a_cluster_lacks_and_what_becomes_of_its_workers_is_told(
 
     assert nobody.err == (
         f"runtide: The Dask cluster at {cluster.address} has no workers; start some with"
-        f" `dask worker {cluster.address}`.\n"
+        f" `dask worker {cluster.address}`, and run the command again.\n"
     )
-    assert (nobody.code, other.code, keyless.code, killed.code) == (1, 2, 2, 1)
+    assert (nobody.code, other.code, baseless.code) == (1, 2, 2)
+    assert (keyless.code, killed.code) == (2, 1)
     place = r"tcp://127\.0\.0\.1:\d+"
     assert re.fullmatch(
         rf"runtide: Worker {place} has runtide 9\.9\.9, and this is runtide 0\.1\.0;"
         r" install the same for every worker, and start them again\.\n",
         other.err,
+    )
+    assert re.fullmatch(
+        rf"runtide: Worker {place}: RUNTIDE_DATABASE_URL is not set there; set it for"
+        r" every worker to the URL of the database that all share\.\n",
+        baseless.err,
     )
     assert re.fullmatch(
         rf"runtide: Worker {place}: The environment variable DEMO_KEY, which holds the API"
@@ -341,16 +353,19 @@ def test_a_cluster_that_cannot_be_is_told_in_a_sentence(
         assert out == ""
         return code, err
 
+    advice = (
+        "check that `dask scheduler` runs there, and write tcp://host:8786, tls://host:8786"
+        " with Dask's certificates configured, or local.\n"
+    )
     nobody = (
-        f"runtide: No Dask scheduler answers at {address} (Connection refused); check the"
-        " address, and that `dask scheduler` runs there.\n"
+        f"runtide: No Dask scheduler answers at {address} ([Errno 111] Connection refused);"
+        f" {advice}"
     )
     nonsense = (
-        "runtide: No Dask scheduler can be at 'nonsense': missing port number in address"
-        " 'nonsense'; write --dask as tcp://host:8786, as tls://host:8786 with Dask's"
-        " certificates configured, or as local.\n"
+        "runtide: No Dask scheduler answers at nonsense (missing port number in address"
+        f" 'nonsense'); {advice}"
     )
-    thread = "runtide: --dask shares whole syncs; leave out --thread, or --dask.\n"
+    thread = "runtide: --join and --dask share whole syncs; leave out --thread.\n"
     alone = "runtide: --shards says how --dask divides a sync; name a cluster, too.\n"
     embedded = (
         "runtide: The embedded database cannot be reached by a cluster; set"
@@ -366,5 +381,5 @@ def test_a_cluster_that_cannot_be_is_told_in_a_sentence(
     assert said("--shards", "2") == (2, alone)
     monkeypatch.setenv("RUNTIDE_DATABASE_URL", "embedded")
     assert said("--dask", address) == (2, embedded)
-    monkeypatch.setattr(dask_client, "find_spec", lambda name: None)
+    monkeypatch.setattr("etl.cli.clustering.find_spec", lambda name: None)
     assert said("--dask", address) == (2, missing)
