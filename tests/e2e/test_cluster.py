@@ -329,6 +329,28 @@ def test_what_a_cluster_lacks_and_what_becomes_of_its_workers_is_told(
     everything(engine, api)
 
 
+def test_a_worker_without_runtide_that_comes_late_leaves_and_its_shards_go_elsewhere(
+    runtide: Runtide, tmp_path: Path, engine: Engine, api: CountingApi
+) -> None:
+    with clustered(tmp_path, engine) as cluster:
+        cluster.add_worker()
+        all_wait = api.hang(after=20, waiting=2)
+        sync = started(tmp_path, "--json", "--dask", cluster.address, "--shards", "4")
+        assert all_wait.wait(PATIENCE)
+        site = another_version(tmp_path)
+        Path(site, "etl").mkdir()
+        Path(site, "etl", "__init__.py").touch()
+        late = cluster.add_worker(PYTHONPATH=site)
+        late.wait(PATIENCE)
+        api.recover()
+        out, err = sync.communicate(timeout=PATIENCE)
+
+    report = json.loads(out)
+    assert (sync.returncode, err, report["threads"], report["errors"]) == (0, "", 60, [])
+    assert runtide("sync").code == 0
+    everything(engine, api)
+
+
 def another_version(folder: Path) -> str:
     """A folder with what pip leaves behind of another version."""
     left = folder / "site" / "runtide-9.9.9.dist-info"
