@@ -1,6 +1,7 @@
 """Fixtures: a real Postgres for every test, a database of its own for each."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from sqlalchemy.engine import URL, Engine, make_url
 from etl.load.database import connected, opened, parse_url
 from etl.load.embedded import EmbeddedPostgres
 from etl.load.schema import upgrade
+
+# Tests that run in the background ignore Ctrl-C, and so would every command under test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
