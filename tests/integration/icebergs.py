@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import duckdb_extension_avro
+import duckdb_extension_iceberg
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table as Stored
 from sqlalchemy.engine import Engine
@@ -53,15 +55,16 @@ def snapshots(engine: Engine, to: Path) -> dict[str, int]:
 
 
 def assert_iceberg_equals_tables(engine: Engine, to: Path) -> None:
-    """PyArrow and DuckDB find the rows of the tables, each once."""
+    """PyArrow, DuckDB and its own extension find the rows of the tables, each once."""
     with catalog_at(engine, to) as catalog:
         for table in TABLES:
             expected = rows_of_table(engine, table)
             there = stored(catalog, table.name)
-            for found in (rows_by_arrow(there, table), rows_by_duckdb(there, table)):
+            for read in (rows_by_arrow, rows_by_duckdb, rows_by_extension):
+                found = read(there, table)
                 differing = sorted(set(found) ^ set(expected))[:2]
-                assert not differing, (table.name, differing)
-                assert len(found) == len(expected), table.name
+                assert not differing, (read.__name__, table.name, differing)
+                assert len(found) == len(expected), (read.__name__, table.name)
 
 
 def assert_every_table_is_whole(engine: Engine, to: Path) -> None:
@@ -89,14 +92,38 @@ def rows_by_arrow(there: Stored, table: Table) -> list[str]:
 
 def rows_by_duckdb(there: Stored, table: Table) -> list[str]:
     """The same as DuckDB has it, from what PyIceberg hands over."""
+    connection: Any = there.scan().to_duckdb("found", duckdb.connect())
+    with connection:
+        return _rows_in(connection, "found", table)
+
+
+def rows_by_extension(there: Stored, table: Table) -> list[str]:
+    """The same as DuckDB's own extension finds it, from the metadata file alone."""
+    with duckdb_with_iceberg() as connection:
+        return _rows_in(connection, scanned(there), table)
+
+
+def duckdb_with_iceberg() -> duckdb.DuckDBPyConnection:
+    """DuckDB with its extension, which its wheel brings: nothing is fetched."""
+    connection = duckdb.connect()
+    for package in (duckdb_extension_avro, duckdb_extension_iceberg):
+        [shipped] = Path(package.__path__[0]).rglob("*.duckdb_extension")
+        connection.load_extension(str(shipped))
+    return connection
+
+
+def scanned(there: Stored, more: str = "") -> str:
+    """What that extension reads a table by, in SQL."""
+    return f"iceberg_scan('{there.metadata_location}'{more})"
+
+
+def _rows_in(connection: duckdb.DuckDBPyConnection, place: str, table: Table) -> list[str]:
     instants = {each.name for each in table.columns if each.kind is Kind.INSTANT}
     names = [each.name for each in columns_of(table)]
     asked = ", ".join(
         f"make_timestamp(epoch_us({name}))" if name in instants else name for name in names
     )
-    connection: Any = there.scan().to_duckdb("found", duckdb.connect())
-    with connection:
-        rows = connection.execute(f"SELECT {asked} FROM found").fetchall()
+    rows = connection.execute(f"SELECT {asked} FROM {place}").fetchall()
     return sorted(
         comparable(
             [

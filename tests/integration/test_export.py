@@ -94,7 +94,7 @@ def test_duckdb_polars_and_pyarrow_get_the_sums_of_sql(world: Engine, to: Path) 
         "SELECT source, month, count(*), sum(input_tokens), sum(cost_usd)"
         f" FROM read_parquet({costs}, hive_partitioning = true,"
         " hive_types_autocast = false) GROUP BY 1, 2 ORDER BY 1, 2"
-    ).fetchall()  # type: ignore[union-attr]
+    ).fetchall()
     by_polars = (
         pl.scan_parquet(costs, hive_schema={"source": pl.String, "month": pl.String})
         .group_by("source", "month")
@@ -123,7 +123,7 @@ def test_lists_keep_their_lengths_in_every_reader(world: Engine, to: Path) -> No
     in_duckdb = duckdb.sql(
         f"SELECT sum(len({name})), count(*) FILTER (WHERE len({name}) = 0),"
         f" count(*) FILTER (WHERE {name} IS NULL) FROM read_parquet({files})"
-    ).fetchall()  # type: ignore[union-attr]
+    ).fetchall()
     lengths = pl.scan_parquet(files).select(pl.col(name).list.len()).collect()[name]
     in_arrow = pc.list_value_length(ds.dataset(files, format="parquet").to_table()[name])
     assert in_duckdb == [(filled, empty, null)]
