@@ -7,6 +7,7 @@ import msgspec
 
 from etl.domain.errors import ConfigError
 from etl.warehouse.columns import Table
+from etl.warehouse.iceberg.choosing import choose_alone
 from etl.warehouse.iceberg.schema import file_schema, stage_growth
 from etl.warehouse.iceberg.telling import OvertakenError
 from etl.warehouse.manifest import VERSION, File, Manifest, Partition, TableFiles
@@ -118,6 +119,7 @@ class IcebergTable:
         gone = [each for each in self._data_files() if _key(each) not in kept]
         properties = self._properties(manifest)
         with transaction.update_snapshot(properties).overwrite() as snapshot:
+            choose_alone(snapshot)
             for old in gone:
                 snapshot.delete_data_file(old)
             for each in locations:
