@@ -1,124 +1,195 @@
-"""Executors of a Spark cluster read a table's current snapshot, whole.
+"""Executors of a Spark cluster read the tables through Iceberg's connector and catalog."""
 
-Spark's connector for Iceberg is a jar of Maven's registry. This asks PyIceberg which files
-the snapshot has, and lets JVM executors read them by the columns' numbers, as the
-connector does: so the files, their types and their numbers are as Spark needs them.
-Whether the connector reads the metadata itself is not shown.
-"""
-
-import json
 import os
-import shutil
-import subprocess
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pyiceberg.table import Table as Stored
 from sqlalchemy.engine import Engine
 
-from etl.warehouse.columns import TABLES, Kind, Table
-from etl.warehouse.iceberg.schema import columns_of
+from etl.load.database import opened
+from etl.warehouse.columns import RUNS, TABLES
 from tests.integration.builders import execute
-from tests.integration.exported import (
-    MONTHS,
-    comparable,
-    inserted,
-    make_world,
-    rows_of_table,
-)
+from tests.integration.exported import MONTHS, inserted, make_world, rows_of_table
 from tests.integration.icebergs import (
-    FORGET_CATALOG,
+    assert_iceberg_equals_tables,
     catalog_at,
     exported_to_iceberg,
     stored,
 )
-
-PYTHON = os.environ.get("RUNTIDE_TEST_SPARK_PYTHON", "")
-READER = Path(__file__).with_name("spark_reader.py")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-IN_SPARK = {
-    "int": "int",
-    "long": "bigint",
-    "double": "double",
-    "boolean": "boolean",
-    "date": "date",
-    "timestamptz": "timestamp",
-    "string": "string",
-    "list<string>": "array<string>",
-}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("java"), reason="there is no Java for Spark")
-@pytest.mark.skipif(
-    not PYTHON, reason="RUNTIDE_TEST_SPARK_PYTHON names no Python that has pyspark"
+from tests.integration.role_server import Call, OwnedDatabase, granted
+from tests.integration.sparks import (
+    Answers,
+    as_in_postgres,
+    asked_of_spark,
+    every_row,
+    needs_spark,
 )
-def test_a_spark_cluster_reads_what_postgres_holds(
-    swept_engine: Engine, tmp_path: Path
+from tests.integration.test_export_iceberg import as_an_older_version_told, without
+from tests.integration.test_export_iceberg_rounds import MORE_MONTHS
+
+pytestmark = [pytest.mark.slow, needs_spark]
+Ask = Callable[..., Answers]
+
+
+@pytest.fixture
+def world(owned: OwnedDatabase) -> Iterator[Engine]:
+    """More files than one task of Spark takes."""
+    with opened(owned.url()) as engine:
+        make_world(engine, runs=200)
+        for month in MORE_MONTHS:
+            made = f"SELECT run_sync.make_month('{month}')"
+            execute(engine, made, inserted("more", month, 50, source=2))
+        yield engine
+
+
+@pytest.fixture
+def to(tmp_path: Path) -> Path:
+    return tmp_path / "warehouse"
+
+
+@pytest.fixture
+def ask(owned: OwnedDatabase, to: Path, tmp_path: Path) -> Ask:
+    """Run statements in Spark as a role; as the owner, unless told otherwise."""
+
+    def ask(*statements: str, role: str = owned.owner) -> Answers:
+        return asked_of_spark(owned.address, role, to, tmp_path, *statements)
+
+    return ask
+
+
+@pytest.fixture
+def let_in(owned: OwnedDatabase, as_role: Call, name: str) -> Callable[[], str]:
+    """Make a role that may read, the catalog's tables too, as docs/iceberg.md has it."""
+
+    def let_in() -> str:
+        assert granted(as_role, "reader", name)[0] == 0
+        owned.run(
+            f"GRANT USAGE ON SCHEMA run_iceberg TO {name}",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA run_iceberg TO {name}",
+        )
+        return name
+
+    return let_in
+
+
+def snapshot_ids(engine: Engine, to: Path, name: str) -> list[int]:
+    with catalog_at(engine, to) as catalog:
+        return [each.snapshot_id for each in stored(catalog, name).snapshots()]
+
+
+def test_a_reader_finds_every_row_of_postgres(
+    world: Engine, to: Path, ask: Ask, let_in: Callable[[], str]
 ) -> None:
-    execute(swept_engine, FORGET_CATALOG)
-    make_world(swept_engine, runs=200)
-    to = tmp_path / "warehouse"
-    exported_to_iceberg(swept_engine, to)
+    exported_to_iceberg(world, to)
     execute(
-        swept_engine,
+        world,
         inserted("late", MONTHS[0], 50),
         "DELETE FROM run_history.runs WHERE source_id = 2 AND run_id LIKE '%7'",
+        "UPDATE run_history.runs SET status = 'failed' WHERE run_id LIKE '%3'",
     )
-    exported_to_iceberg(swept_engine, to)
-    with catalog_at(swept_engine, to) as catalog:
-        for table in TABLES:
-            told = read_by_spark(stored(catalog, table.name), tmp_path)
-            found = sorted(comparable(values(row, table)) for row in told["rows"])
-            assert found == rows_of_table(swept_engine, table), table.name
-            assert told["executors"] == 2
-            assert told["sums"] == 2  # sources
+    exported_to_iceberg(world, to)
+
+    told = ask(*map(every_row, TABLES), role=let_in())
+
+    for table, rows in zip(TABLES, told.rows, strict=True):
+        assert as_in_postgres(rows, table) == rows_of_table(world, table), table.name
+    read = dict(told.read)
+    assert read.pop("driver") == 0
+    assert len(read) == 2
+    assert all(read.values())
 
 
-def read_by_spark(there: Stored, folder: Path) -> Any:
-    """What the executors of a cluster of two find in the files of the current plan."""
-    fields = there.schema().fields
-    plan = {
-        "files": [task.file.file_path for task in there.scan().plan_files()],
-        "by": there.schema().find_field("source").field_id,
-        "columns": [
-            {"id": each.field_id, "type": in_spark(str(each.field_type))} for each in fields
-        ],
-    }
-    (folder / "plan.json").write_text(json.dumps(plan))
-    done = subprocess.run(
-        [PYTHON, str(READER), str(folder / "plan.json")],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
+def test_spark_travels_in_time_and_sees_how_complete_a_snapshot_is(
+    world: Engine, to: Path, ask: Ask
+) -> None:
+    exported_to_iceberg(world, to)
+    before = rows_of_table(world, RUNS)
+    execute(
+        world,
+        "DELETE FROM run_history.runs WHERE source_id = 2",
+        "UPDATE run_sync.threads SET last_pass_at = '2026-11-22 03:00+00'",
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    exported_to_iceberg(world, to)
+    first, _ = snapshot_ids(world, to, "runs")
+
+    told = ask(
+        every_row(RUNS, first),
+        every_row(RUNS),
+        "SELECT summary['runtide.complete-through'] FROM runtide.runtide.threads.snapshots"
+        " ORDER BY committed_at",
+    )
+
+    old, new, snapshots = told.rows
+    assert as_in_postgres(old, RUNS) == before
+    assert as_in_postgres(new, RUNS) == rows_of_table(world, RUNS)
+    through = [datetime.fromisoformat(told) for [told] in snapshots]
+    assert through == [datetime(2026, 11, 22, hour, tzinfo=UTC) for hour in (2, 3)]
 
 
-def in_spark(kind: str) -> str:
-    return kind if kind.startswith("decimal") else IN_SPARK[kind]
+def test_a_column_that_was_added_is_whole_now_and_unknown_to_older_snapshots(
+    world: Engine, to: Path, ask: Ask
+) -> None:
+    added = ["code_interpreter_file_ids", "change_xid"]
+    exported_to_iceberg(world, to)
+    with catalog_at(world, to) as catalog:
+        there = stored(catalog, "runs")
+        without(there, *added)
+        as_an_older_version_told(there, *added)
+    exported_to_iceberg(world, to)
+    _, old, _ = snapshot_ids(world, to, "runs")
+
+    now, before = "SELECT * FROM runtide.runtide.runs", f"VERSION AS OF {old}"
+    told = ask(every_row(RUNS), now, f"{now} {before}")
+
+    assert as_in_postgres(told.rows[0], RUNS) == rows_of_table(world, RUNS)
+    assert told.columns[1][-2:] == added
+    assert told.columns[2] == told.columns[1][:-2]
+    assert len(told.rows[2]) == len(told.rows[1])
 
 
-def values(row: Sequence[Any], table: Table) -> list[Any]:
-    """A row's values as Postgres gives them."""
-    pairs = zip(columns_of(table), row, strict=True)
-    return [None if each is None else value(column.kind, each) for column, each in pairs]
+def test_after_maintenance_by_spark_exports_go_on_where_they_were(
+    world: Engine, to: Path, ask: Ask
+) -> None:
+    exported_to_iceberg(world, to)
+    export_one_more(world, to, "first")
+    compact = call("rewrite_data_files", "options => map('rewrite-all', 'true')")
+    [[[compacted, *_]], [[manifests, _]]] = ask(compact, call("rewrite_manifests")).rows
+    assert compacted == 8  # files, one for each month of a source
+    assert manifests > 1
+    export_one_more(world, to, "second")
+    orphan = to / "runtide/runs/data/left-behind.parquet"
+    orphan.write_bytes(b"PAR1")
+    make_old(to)
+    now = f"TIMESTAMP '{datetime.now(UTC):%Y-%m-%d %H:%M:%S}'"
+
+    expire = call("expire_snapshots", f"older_than => {now}", "retain_last => 1")
+    [[[expired, *_]], orphans] = ask(expire, call("remove_orphan_files")).rows
+
+    assert len(snapshot_ids(world, to, "runs")) == 1
+    assert expired == 8 + 1 + 1  # files: compacted, and of the month that grew twice
+    assert orphans == [[f"file:{orphan}"]]
+    assert not orphan.exists()
+    export_one_more(world, to, "third")
 
 
-def value(kind: Kind, told: Any) -> Any:
-    match kind:
-        case Kind.INSTANT:
-            return EPOCH + timedelta(microseconds=told)
-        case Kind.USD | Kind.PRICE:
-            return Decimal(told)
-        case Kind.DAY:
-            return date.fromisoformat(told)
-        case _:
-            return told
+def call(procedure: str, *arguments: str) -> str:
+    told = ", ".join(("table => 'runtide.runtide.runs'", *arguments))
+    return f"CALL runtide.system.{procedure}({told})"
+
+
+def export_one_more(engine: Engine, to: Path, name: str) -> None:
+    execute(engine, inserted(name, MONTHS[0], 5))
+    done = exported_to_iceberg(engine, to)
+    assert (done.months_rewritten, done.reason) == (1, None)
+    assert_iceberg_equals_tables(engine, to)
+
+
+def make_old(to: Path) -> None:
+    """Let all files of the warehouse have been written long ago."""
+    long_ago = time.time() - 30 * 86_400
+    for each in to.rglob("*"):
+        if each.is_file():
+            os.utime(each, (long_ago, long_ago))
