@@ -44,6 +44,7 @@ def turn(
     key = {"space": SPACE, "source_id": source_id}
     attempt = sa.text("SELECT pg_try_advisory_lock(:space, :source_id)")
     with connected(engine) as connection:
+        connection.detach()  # many sources have a turn at once, and need the pool meanwhile
         while not (is_planned := _is_planned(connection, sync_id, source_id)):
             if connection.scalar(attempt, key):
                 break

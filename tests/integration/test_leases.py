@@ -445,6 +445,18 @@ def test_where_the_one_that_planned_died_the_next_plans(
             assert is_mine
 
 
+def test_a_turn_takes_nothing_out_of_the_pool_that_all_sources_share(
+    swept_engine: Engine, source: SourceId
+) -> None:
+    with connected(swept_engine) as connection:
+        sync_id = a_sync(connection)
+    pool = swept_engine.pool
+    assert isinstance(pool, sa.pool.QueuePool)
+    before = pool.checkedout()
+    with plans.turn(swept_engine, sync_id, source):
+        assert pool.checkedout() == before
+
+
 def test_a_lost_turn_costs_nobody_the_sync_and_the_first_plan_stands(
     swept_engine: Engine, source: SourceId
 ) -> None:
