@@ -189,9 +189,10 @@ def count_up(
     connection: Connection, sync_id: int, batch: Batch, committed: Committed
 ) -> None:
     """Add one batch to the sync's figures, in the batch's own transaction."""
-    failed = len(batch.failures) + len(batch.missing)
+    broken = (*batch.failures, *batch.missing)
+    failed = sum(not part.was_gone for part in broken)
     gone = sum(part.was_gone for part in batch.unknown)
-    ended = sum(part.completes for part in batch.increments) + failed + gone
+    ended = sum(part.completes for part in batch.increments) + len(broken) + gone
     read = committed.created + committed.updated + committed.unchanged
     figures = {
         syncs.c.threads: ended,
@@ -274,7 +275,7 @@ END_SHARED = sa.text(
                     < cardinality(s.source_ids)
                 OR EXISTS (SELECT FROM run_sync.leases l WHERE l.sync_id = s.sync_id))
             THEN 'interrupted'
-            WHEN s.error IS NULL THEN 'succeeded'
+            WHEN s.error IS NULL AND s.threads_failed = 0 THEN 'succeeded'
             WHEN s.threads > s.threads_failed THEN 'partial'
             ELSE 'failed' END
     WHERE s.shared AND s.finished_at IS NULL
@@ -285,7 +286,10 @@ END_SHARED = sa.text(
 
 
 def end_shared(connection: Connection, source_ids: Sequence[SourceId]) -> None:
-    """End the shared sync of some sources, as what stands in its row tells."""
+    """End the shared sync of some sources, as what stands in its row tells.
+
+    Threads may have failed in a process that died before it could say how.
+    """
     for sync_id in connection.scalars(END_SHARED, {"source_ids": list(source_ids)}).all():
         leave_rest(connection, sync_id, is_over=True)
     connection.execute(FORGET_LEASES)

@@ -284,6 +284,8 @@ def test_a_sync_alone_ends_the_shared_one_whose_processes_died(
     [
         ("threads = 9", "succeeded"),
         ("threads = 9, threads_failed = 1, error = 'demo, thread_a: no'", "partial"),
+        ("threads = 9, threads_failed = 1", "partial"),
+        ("threads = 9, threads_failed = 9", "failed"),
         ("threads = 0, error = 'demo: away'", "failed"),
     ],
 )

@@ -136,6 +136,17 @@ def test_rows_rejects_bookmark_and_counters_are_committed_together(
     }
 
 
+def test_a_tombstone_that_fails_is_counted_as_asked_and_not_as_failed(
+    engine: Engine, source_id: SourceId, store: Store
+) -> None:
+    failure = PassFailure(
+        source_id=source_id, thread_id=THREAD, message="silent", was_gone=True
+    )
+    store.commit(a_batch(failures=[failure]))
+
+    assert ledger(engine) == {"threads": 1}
+
+
 @contextmanager
 def refusing(engine: Engine, table: str) -> Iterator[None]:
     """While this lasts, every write to a table fails."""
