@@ -57,7 +57,7 @@ GIVE_BACK = sa.text(
 )
 END = f"DELETE FROM run_sync.leases l USING {MINE}"  # noqa: S608
 
-OTHERS_WORK = sa.text(
+NOT_MINE = sa.text(
     "SELECT EXISTS (SELECT FROM run_sync.leases WHERE sync_id = :sync_id"
     " AND source_id = :source_id AND lease_id <> ALL(CAST(:lease_ids AS bigint[])))"
 )
@@ -175,7 +175,7 @@ class Leases:
             lease, thread_ids = self._take(source_id)
             if lease is not None:
                 yield from self._of(lease, source_id, thread_ids, from_start)
-            elif self._others_work(source_id):
+            elif self._more_may_come(source_id):
                 looked = self._clock()
                 while self._clock() < looked + SECONDS_BETWEEN_LOOKS:
                     yield None
@@ -314,17 +314,15 @@ class Leases:
             self._held[lease] = _Held(source_id, left, asked + self._lasting)
         return lease, row.thread_ids
 
-    def _others_work(self, source_id: SourceId) -> bool:
-        """Whether another process has threads that it may still give back."""
-        if not self.shared:
-            return False
+    def _more_may_come(self, source_id: SourceId) -> bool:
+        """Whether threads may still be given back, by another process or by us."""
         with self._lock:
             mine = [
                 lease.lease_id for lease, held in self._held.items() if not held.is_unsure
             ]  # what we may have lost is given back, and may be taken again
         facts = {"sync_id": self._sync_id, "source_id": source_id, "lease_ids": mine}
         with connected(self._engine) as connection:
-            return bool(connection.scalar(OTHERS_WORK, facts))
+            return bool(connection.scalar(NOT_MINE, facts))
 
     def _end(self, connection: Connection, done: Collection[Lease]) -> None:
         if done:

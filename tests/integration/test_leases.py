@@ -33,14 +33,16 @@ IDS = [ThreadId(f"thread_{number:02}") for number in range(10)]
 class Process:
     """One process of a sync: its leases, and the store it commits with."""
 
-    def __init__(self, engine: Engine, sync_id: int, *, until: float = 1e9) -> None:
+    def __init__(
+        self, engine: Engine, sync_id: int, *, until: float = 1e9, shared: bool = True
+    ) -> None:
         self.now = 0.0
         self.leases = Leases(
             engine,
             sync_id=sync_id,
             holder="a test",
             lasting=60,
-            shared=True,
+            shared=shared,
             until=until,
             clock=lambda: self.now,
         )
@@ -355,6 +357,21 @@ def test_a_lease_that_may_have_lapsed_but_did_not_is_given_back_and_taken_anew(
     assert again.lease is not None
     assert first.lease is not None
     assert again.lease.token == first.lease.token + 1
+
+
+def test_a_process_alone_takes_its_last_lease_anew_where_it_may_have_lapsed(
+    swept_engine: Engine, source: SourceId, sync_id: int
+) -> None:
+    alone = Process(swept_engine, sync_id, shared=False)
+    mine = alone.threads(source)
+    some(mine, 9)
+    alone.now += 61
+
+    assert next(mine) is None
+    assert alone.store.tend() == 1
+    alone.now += 1
+    assert [each.thread_id for each in some(mine, 2)] == IDS[8:]
+    alone.connection.close()
 
 
 def test_what_was_committed_before_a_process_died_is_not_asked_again(
