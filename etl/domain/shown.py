@@ -32,6 +32,12 @@ class Shown:
             ),
         )
 
+    def knows(self, other: "Shown") -> bool:
+        """Whether these facts are no news: a cut as short, lengths proved already."""
+        seen = Counter(self.last_pages)
+        are_proved = all(seen[length] >= WITNESSES for length in other.last_pages)
+        return are_proved and (self + other).cut_at == self.cut_at
+
     @property
     def doubted_from(self) -> int:
         """The length from which on a page is not believed to be the last one."""

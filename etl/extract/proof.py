@@ -40,10 +40,11 @@ class Proof:
         return length >= self._doubted_from
 
     def note_end(self, walk: Walk) -> None:
-        """Remember how a walk ended."""
-        if walk.cut_at is not None or walk.confirmed_at is not None:
-            ends = () if walk.confirmed_at is None else (walk.confirmed_at,)
-            self._learn(Shown(last_pages=ends, cut_at=walk.cut_at))
+        """Remember how a walk ended, if that is news: many may end alike."""
+        ends = () if walk.confirmed_at is None else (walk.confirmed_at,)
+        shown = Shown(last_pages=ends, cut_at=walk.cut_at)
+        if not self._shown.knows(shown):
+            self._learn(shown)
 
     def test_cursors(self, walk: Walk, following: Following) -> None:
         """Ask what follows a run of a walk's first page, unless that is proved already.

@@ -89,6 +89,17 @@ def test_a_length_that_was_not_the_last_is_never_believed_again() -> None:
     assert not proof.doubts(LONG - 1)
 
 
+def test_what_is_shown_for_every_thread_is_remembered_a_few_times() -> None:
+    pool = Pool()
+    proof = Proof(pool)
+    for _ in range(1_000):
+        assert proof.doubts(LONG)
+        proof.note_end(ended(cut_at=LONG))
+        proof.note_end(ended(confirmed_at=LONG))
+
+    assert pool(Shown()) == Shown(last_pages=(LONG,) * WITNESSES, cut_at=LONG)
+
+
 def test_what_others_were_shown_need_not_be_shown_again() -> None:
     pool, server = Pool(), Server("run_5", "run_3")
     theirs, mine = Proof(pool), Proof(pool)
