@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
 from functools import partial
 
 import sqlalchemy as sa
@@ -24,6 +24,9 @@ from etl.load.tables import sources, syncs
 SPACE = 0x72756E74  # "runt": the first half of the locks' keys; a source is the second
 GATE = 0
 """No source's key; whoever takes several locks is alone while it does."""
+
+MOST_SHARED = timedelta(days=1)
+"""How long a shared sync whose processes died may be gone on with."""
 
 LOCKS = """
     FROM pg_locks WHERE locktype = 'advisory' AND granted
@@ -112,12 +115,17 @@ def _holding(
 
 @contextmanager
 def sharing(
-    engine: Engine, source_ids: Sequence[SourceId], *, trigger: str
+    engine: Engine,
+    source_ids: Sequence[SourceId],
+    *,
+    trigger: str,
+    window: timedelta | None = None,
 ) -> Iterator[Hold]:
     """Take part in the shared sync of just these sources, or begin one.
 
-    One whose processes all died is gone on with, for a day. Whoever leaves last ends it.
-    Raises HeldError where another sync holds one of the sources.
+    One whose processes all died is gone on with, for a day, or as long as its `window`
+    lasts. Whoever leaves last ends it. Raises HeldError where another sync holds one of
+    the sources.
     """
     taken: list[SourceId] = []
     with connected(engine) as connection:
@@ -127,7 +135,7 @@ def sharing(
                 others = [each for each in source_ids if each not in taken]
                 if others:
                     raise HeldError(" ".join(_told(connection, each) for each in others))
-                sync_id, started_at = _joined(connection, source_ids, trigger)
+                sync_id, started_at = _joined(connection, source_ids, trigger, window)
                 now = Instant(connection.execute(NOW).scalar_one())
             yield Hold(
                 connection=connection,
@@ -143,7 +151,10 @@ def sharing(
 
 
 def _joined(
-    connection: Connection, source_ids: Sequence[SourceId], trigger: str
+    connection: Connection,
+    source_ids: Sequence[SourceId],
+    trigger: str,
+    window: timedelta | None,
 ) -> tuple[int, Instant]:
     """The sync to take part in: one that is under way or was left, or a new one.
 
@@ -151,7 +162,8 @@ def _joined(
     the other's row, and take its leases.
     """
     is_alive = processes_at(connection, source_ids) > 1  # for this one holds them too
-    underway = ledger.shared_sync(connection, source_ids, however_old=is_alive)
+    within = None if is_alive else min(window or MOST_SHARED, MOST_SHARED)
+    underway = ledger.shared_sync(connection, source_ids, within=within)
     if underway is not None and sorted(underway.source_ids) == sorted(source_ids):
         return underway.sync_id, Instant(underway.started_at)
     if underway is not None and is_alive:

@@ -17,9 +17,6 @@ from etl.load.tables import sources, syncs
 
 MOST_DAYS_UNFINISHED = 7
 
-MOST_SHARED = timedelta(days=1)
-"""How long a shared sync whose processes died may be gone on with."""
-
 FORGET_LEASES = sa.text(
     "DELETE FROM run_sync.leases l USING run_sync.syncs s"
     " WHERE s.sync_id = l.sync_id AND s.finished_at IS NOT NULL"
@@ -80,20 +77,17 @@ def open_sync(
 
 
 def shared_sync(
-    connection: Connection, source_ids: Sequence[SourceId], *, however_old: bool = False
+    connection: Connection, source_ids: Sequence[SourceId], *, within: timedelta | None
 ) -> SharedSync | None:
-    """The shared sync of one of the sources that did not end.
-
-    If it began within a day; `however_old`, where processes of it still work.
-    """
-    young = syncs.c.started_at > sa.func.clock_timestamp() - MOST_SHARED
+    """The shared sync of one of the sources that did not end, if it began `within`."""
+    began = syncs.c.started_at
     ours = sa.cast(list(source_ids), ARRAY(sa.SmallInteger))
     statement = (
         sa.select(syncs.c.sync_id, microseconds(syncs.c.started_at), syncs.c.source_ids)
         .where(
             syncs.c.shared,
             syncs.c.finished_at.is_(None),
-            sa.true() if however_old else young,
+            sa.true() if within is None else began > sa.func.clock_timestamp() - within,
             syncs.c.source_ids.overlap(ours),
         )
         .order_by(syncs.c.sync_id.desc())

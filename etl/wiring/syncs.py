@@ -124,7 +124,7 @@ def run(
             " first."
         )
     with (
-        _held(engine, list(ids), scope) as hold,
+        _held(settings, engine, list(ids), scope) as hold,
         in_ledger(engine, hold) as report,
     ):
         report.held = _left_alone(ids, hold)
@@ -170,10 +170,12 @@ def run(
 
 
 def _held(
-    engine: Engine, ids: Sequence[SourceId], scope: Scope
+    settings: Settings, engine: Engine, ids: Sequence[SourceId], scope: Scope
 ) -> AbstractContextManager[Hold]:
-    hold = sharing if scope.is_shared else holding_free
-    return hold(engine, ids, trigger=scope.trigger)
+    if not scope.is_shared:
+        return holding_free(engine, ids, trigger=scope.trigger)
+    window = settings.config.sync.time_allowed
+    return sharing(engine, ids, trigger=scope.trigger, window=window)
 
 
 @contextmanager

@@ -242,22 +242,30 @@ def test_a_shared_sync_that_takes_days_is_still_joined(
 
 
 @pytest.mark.parametrize(
-    ("age", "outcomes"),
+    ("age", "window", "outcomes"),
     [
-        ("23 hours", [("sync", "interrupted")]),
-        ("25 hours", [("sync", "interrupted"), ("sync", "interrupted")]),
+        ("23 hours", None, [("sync", "interrupted")]),
+        ("25 hours", None, [("sync", "interrupted"), ("sync", "interrupted")]),
+        ("5 hours", 6, [("sync", "interrupted")]),
+        ("23 hours", 6, [("sync", "interrupted"), ("sync", "interrupted")]),
+        ("25 hours", 36, [("sync", "interrupted"), ("sync", "interrupted")]),
     ],
 )
-def test_a_shared_sync_whose_processes_died_is_gone_on_with_for_a_day(
-    engine: Engine, two: list[SourceId], age: str, outcomes: list[tuple[str, str]]
+def test_a_shared_sync_whose_processes_died_is_gone_on_with_for_a_day_in_its_window(
+    engine: Engine,
+    two: list[SourceId],
+    age: str,
+    window: int | None,
+    outcomes: list[tuple[str, str]],
 ) -> None:
+    within = None if window is None else timedelta(hours=window)
     execute(
         engine,
         "INSERT INTO run_sync.syncs (trigger, source_ids, holder, shared, started_at)"
         f" VALUES ('sync', '{{1,2}}', 'process 1 on a', true, now() - interval '{age}')",
     )
 
-    with sharing(engine, two, trigger="sync") as hold:
+    with sharing(engine, two, trigger="sync", window=within) as hold:
         assert hold.sync_id == len(outcomes)
 
     assert ended(engine) == outcomes
