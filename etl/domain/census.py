@@ -81,16 +81,22 @@ _TIERS = {
 class Rule:
     """What decides over a source's threads, beside the requests that there are.
 
-    No thread waits for longer than `max_interval`. With `hints`, only threads that are
-    known to be active are asked before that; `full_walk` is how often each is read from
-    its start.
+    No thread waits for longer than `max_interval`: who would before the next sync, which
+    comes after `gap`, is asked now. With `hints`, only threads that are known to be active
+    are asked before that; `full_walk` is how often each is read from its start.
     """
 
     max_interval: timedelta
+    gap: timedelta = timedelta()
     hints: bool = False
     trusted: bool = True
     page_size: int = 100
     full_walk: timedelta | None = None
+
+    @property
+    def overdue_after(self) -> timedelta:
+        """After how long a thread is asked whatever its rank."""
+        return max(self.max_interval - self.gap, timedelta())
 
 
 class Group(NamedTuple):

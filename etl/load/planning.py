@@ -198,7 +198,7 @@ def _is_overdue(seen: sa.Subquery, rule: Rule, now: float) -> sa.ColumnElement[b
     would all be overdue in the same night for ever. Where a clock was set back, the last
     ask lies ahead.
     """
-    longest = rule.max_interval.total_seconds()
+    longest = rule.overdue_after.total_seconds()
     share = (1 + draw_of(seen.c.thread_id) % STAGGERED) / sa.literal(float(STAGGERED))
     first_check = seen.c.tracked + share * longest
     return sa.or_(

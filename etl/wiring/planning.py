@@ -51,12 +51,13 @@ def rule_of(
 ) -> Rule:
     """What decides over a source's threads: the settings, and whether hints hold."""
     told = settings.config.sync
-    within = rhythm(settings, source).longest + HINTS_HOLD
+    gap = rhythm(settings, source).longest
     hints = source.discovery is not None and are_hints_fresh(
-        connection, source_id, within=within
+        connection, source_id, within=gap + HINTS_HOLD
     )
     return Rule(
         max_interval=told.longest_wait,
+        gap=gap,
         hints=hints,
         trusted=source.trusted,
         page_size=told.page_size,

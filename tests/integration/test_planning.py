@@ -343,8 +343,13 @@ def played(
     rule: Rule,
     capacity: int,
     nights: int,
+    *,
+    lasting: timedelta = timedelta(),
 ) -> dict[str, list[int]]:
-    """Sync every night, finding nothing; the nights in which each thread was asked."""
+    """Sync every night, finding nothing; the nights in which each thread was asked.
+
+    Threads are asked `lasting` after their sync was planned.
+    """
     planned.fill(registry)
     found: dict[str, list[int]] = {t.thread_id: [] for t in registry}
     for night in range(nights):
@@ -353,7 +358,7 @@ def played(
         ids = planned.chosen(made)
         assert made.requests_expected <= capacity
         assert len(ids) == made.due
-        planned.note_asked(ids, now)
+        planned.note_asked(ids, now + lasting)
         for each in ids:
             found[each].append(night)
     return found
@@ -388,6 +393,16 @@ def test_nobody_waits_longer_than_max_interval_where_the_budget_allows_it(
     asks = played(planned, a_registry(60), rule, capacity=12, nights=62)
 
     assert max(longest_gap(nights, 62) for nights in asks.values()) <= 30 + late
+
+
+def test_hours_between_the_plan_and_the_ask_cost_no_further_night(
+    planned: Planning,
+) -> None:
+    rule = Rule(max_interval=LONGEST, gap=DAY, hints=True)
+    sleepers = a_registry(60)
+    asks = played(planned, sleepers, rule, 90, nights=92, lasting=timedelta(hours=3))
+
+    assert max(longest_gap(nights, 92) for nights in asks.values()) <= 30
 
 
 def test_threads_that_sleep_longer_are_asked_less_often(planned: Planning) -> None:
