@@ -28,6 +28,13 @@ ROOM = {
     "autovacuum_vacuum_cost_delay": 0,
 }
 
+BEHIND = """
+    UPDATE run_sync.threads SET unsettled = true
+    WHERE NOT unsettled AND last_run_at IS NOT NULL
+        AND (synced_through_at IS NULL OR synced_through_at < last_run_at)
+"""
+"""Who was read last by an older program may have open runs all the same."""
+
 WAITING = """
     CREATE OR REPLACE VIEW run_analytics.freshness AS
     SELECT s.source_id, s.name AS source, s.kind,
@@ -159,6 +166,7 @@ def upgrade() -> None:
         _create_plans()
         _create_leases()
         _create_budgets()
+    op.execute(BEHIND)
     for view, (now, _, comments) in VIEWS.items():
         op.execute(now)
         for column, told in comments.items():

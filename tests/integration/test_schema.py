@@ -210,6 +210,25 @@ def test_back_to_a_revision_and_up_again_loses_no_row(full: Engine, revision: st
         command.check(alembic_config(connection))
 
 
+def test_who_has_runs_behind_the_bookmark_is_unsettled_after_an_upgrade(
+    engine: Engine, source_id: SourceId
+) -> None:
+    move(engine, "0009")
+    execute(
+        engine,
+        "INSERT INTO run_sync.threads (source_id, thread_id, last_run_at,"
+        " synced_through, synced_through_at) SELECT source_id, told.*"
+        " FROM run_sync.sources, (VALUES"
+        " ('b_behind', now(), 'run_1', now() - '1 s'::interval),"
+        " ('c_none_settled', now(), NULL, NULL), ('d_settled', now(), 'run_1', now()),"
+        " ('e_empty', NULL, NULL, NULL)) AS told",
+    )
+    move(engine, "0010")
+
+    unsettled = "SELECT thread_id FROM run_sync.threads WHERE unsettled ORDER BY 1"
+    assert query(engine, unsettled) == [("b_behind",), ("c_none_settled",)]
+
+
 def test_after_down_and_up_the_next_batch_is_stored_as_ever(
     full: Engine, source_id: SourceId
 ) -> None:
