@@ -122,7 +122,7 @@ def as_json_object(outlook: "Outlook") -> dict[str, Any]:
         "factor": planned.factor,
         "long_run": {
             "seconds_between_syncs": outlook.gap.total_seconds(),
-            "factor": pace.factor if pace.stretch == 1 else None,
+            "factor": pace.factor,
             "requests": pace.requests,
             "requests_to_ask_everybody": pace.requests_of_all,
             "requests_to_keep_max_interval": pace.requests_of_checks,

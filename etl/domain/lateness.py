@@ -52,9 +52,10 @@ class Pace:
     """How a source's threads are asked once things have settled.
 
     `factor` is how many times its idle time a thread waits; 0 asks everybody at every
-    sync, None goes by hints. `requests` are those of one sync; `requests_of_all` would
-    ask everybody, and with fewer than `requests_of_checks` nobody can be asked as often
-    as `max_interval` says: `stretch` is then how many times that everybody waits.
+    sync, None goes by hints, or is where none fits. `requests` are those of one sync;
+    `requests_of_all` would ask everybody, and with fewer than `requests_of_checks` nobody
+    can be asked as often as `max_interval` says: `stretch` is then how many times that
+    everybody waits.
     """
 
     factor: float | None
@@ -114,10 +115,10 @@ def pace(census: Census, capacity: int | None, gap: timedelta) -> Pace:
     factor = 0.0 if has_hints or capacity is None else _factor(asking, capacity)
     load = asking.load(factor)
     stretch = 1.0
-    if capacity is not None and load > capacity * 1.001:
+    if capacity is not None and (factor == inf or load > capacity * 1.001):
         stretch = load / capacity if capacity else inf
     return Pace(
-        factor=None if has_hints else factor,
+        factor=None if has_hints or factor == inf else factor,
         requests=ceil(load / stretch),
         requests_of_all=sum(each.requests for each in asking.alike),
         requests_of_checks=ceil(asking.load(inf)),

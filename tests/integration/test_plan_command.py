@@ -88,6 +88,19 @@ def test_a_bounded_sync_is_told_with_what_it_leaves(
     ]
 
 
+def test_too_few_requests_for_any_factor_are_told_in_json_that_others_can_read(
+    runtide: Runtide, registry: Callable[..., None]
+) -> None:
+    registry(100)
+    runtide.configure(NOBODY)
+    printed = runtide("plan", "--window", "1m", "--requests-per-minute", "1", "--json")
+    [told] = json.loads(printed.out, parse_constant=pytest.fail)["sources"]
+
+    assert not told["long_run"]["keeps_max_interval"]
+    assert told["long_run"]["factor"] is None
+    assert told["doubled"]["factor"] is None
+
+
 def test_the_same_stands_in_one_object(
     runtide: Runtide, registry: Callable[..., None]
 ) -> None:
