@@ -28,6 +28,9 @@ GATE = 0
 MOST_SHARED = timedelta(days=1)
 """How long a shared sync whose processes died may be gone on with."""
 
+MOST_IDLE = timedelta(minutes=1)
+"""How long a process that is stopped within a transaction keeps its rows from others."""
+
 LOCKS = """
     FROM pg_locks WHERE locktype = 'advisory' AND granted
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -131,6 +134,7 @@ def sharing(
     with connected(engine) as connection:
         try:
             with connection.begin():
+                _limit_idleness(connection)
                 taken += _take(connection, source_ids, shared=True)
                 others = [each for each in source_ids if each not in taken]
                 if others:
@@ -148,6 +152,12 @@ def sharing(
             )
         finally:
             _leave(connection, taken)
+
+
+def _limit_idleness(connection: Connection) -> None:
+    """Let the server end a session that stands still within a transaction."""
+    milliseconds = MOST_IDLE // timedelta(milliseconds=1)
+    connection.execute(sa.text(f"SET idle_in_transaction_session_timeout = {milliseconds}"))
 
 
 def _joined(
@@ -210,6 +220,7 @@ def _leave(connection: Connection, taken: Sequence[SourceId]) -> None:
     with suppress(sa.exc.SQLAlchemyError):
         connection.rollback()
         with connection.begin():
+            connection.execute(sa.text("RESET idle_in_transaction_session_timeout"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(SPACE, GATE)))
             for each in taken:
                 connection.execute(

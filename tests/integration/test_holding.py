@@ -4,10 +4,12 @@ import threading
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.errors import HeldError
+from etl.load import holding as holding_module
 from etl.load import plans
 from etl.load.database import connected
 from etl.load.holding import held_now, holding, holding_free, sharing, this_process
@@ -269,6 +271,20 @@ def test_a_shared_sync_whose_processes_died_is_gone_on_with_for_a_day_in_its_win
         assert hold.sync_id == len(outcomes)
 
     assert ended(engine) == outcomes
+
+
+def test_who_stands_still_while_it_writes_does_not_hold_up_the_others(
+    engine: Engine, two: list[SourceId], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding_module, "MOST_IDLE", timedelta(milliseconds=200))
+    count = "UPDATE run_sync.syncs SET pages = pages + 1"
+    with sharing(engine, two, trigger="sync") as one:
+        one.connection.execute(sa.text(count))
+        with sharing(engine, two, trigger="sync") as other, other.connection.begin():
+            other.connection.execute(sa.text("SET LOCAL lock_timeout = '20s'"))
+            other.connection.execute(sa.text(count))
+
+    assert query(engine, "SELECT pages FROM run_sync.syncs") == [(1,)]
 
 
 def test_a_sync_alone_ends_the_shared_one_whose_processes_died(

@@ -42,6 +42,7 @@ def test_a_writer_does_everything_that_syncing_needs(
     assert as_role("sync", "--quiet", role=name) == (0, "", "")
     role_api.advance(3_600)
     assert as_role("sync", "--quiet", role=name) == (0, "", "")
+    assert as_role("sync", "--join", "--quiet", role=name) == (0, "", "")
     assert as_role("backfill", "--quiet", role=name) == (0, "", "")
     owned.run("UPDATE run_history.runs SET model = 'x' WHERE status = 'completed'")
     code, out, err = as_role("verify", "--repair", role=name)
