@@ -2,14 +2,17 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, pairwise
+from itertools import pairwise, takewhile
 
 from cronsim import CronSim
 
 from etl.config import ScheduleConfig, Settings, SourceConfig
 
 SOME_DAY = datetime(2026, 1, 1)  # noqa: DTZ001  # no zone, so that no clock is changed
-TIMES = 40
+FEWEST_TIMES = 40
+SPELL = timedelta(days=15)
+"""Holds two weekends, whatever the hours of the days between."""
+
 NIGHTLY = timedelta(days=1)
 
 
@@ -35,5 +38,8 @@ def rhythm(settings: Settings, source: SourceConfig) -> Rhythm:
 
 def _gaps(entry: ScheduleConfig) -> list[timedelta]:
     """The times between some syncs that follow each other."""
-    begins = islice(CronSim(entry.cron, SOME_DAY), TIMES)
-    return [later - earlier for earlier, later in pairwise(begins)]
+    counted = takewhile(
+        lambda each: each[0] < FEWEST_TIMES or each[1] < SOME_DAY + SPELL,
+        enumerate(CronSim(entry.cron, SOME_DAY)),
+    )
+    return [later - earlier for (_, earlier), (_, later) in pairwise(counted)]
