@@ -25,9 +25,11 @@ FORGET_LEASES = sa.text(
 LEAVE = sa.text(
     """
     WITH rest AS (
-        DELETE FROM run_sync.leases
-        WHERE sync_id = :sync_id AND (
-            :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
+        DELETE FROM run_sync.leases WHERE lease_id IN (
+            SELECT lease_id FROM run_sync.leases
+            WHERE sync_id = :sync_id AND (
+                :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
+            FOR UPDATE SKIP LOCKED)
         RETURNING cardinality(thread_ids) AS threads
     )
     UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + unread.threads
@@ -35,7 +37,10 @@ LEAVE = sa.text(
     WHERE sync_id = :sync_id AND unread.threads > 0
     """
 )
-"""What waits to be leased, or was given back, is left for later; in the end, all is."""
+"""What waits to be leased, or was given back, is left for later; in the end, all is.
+
+One that another process commits under is that one's to leave.
+"""
 
 
 class SharedSync(NamedTuple):

@@ -429,6 +429,24 @@ def test_where_time_is_up_nothing_is_given_out_and_the_rest_is_left(
     assert query(swept_engine, "SELECT threads_left FROM run_sync.syncs") == [(9,)]
 
 
+def test_who_leaves_the_rest_waits_for_nobody_who_commits_under_a_lapsed_lease(
+    swept_engine: Engine, source: SourceId, one: Process, sync_id: int
+) -> None:
+    process = Process(swept_engine, sync_id, until=0.0)
+    process.connection.detach()  # as it waits for less long than others
+    given = some(one.threads(source), 5)
+    claimed = {each.lease for each in given if each.lease is not None}
+    lapse(swept_engine)
+
+    with one.connection.begin():
+        assert leases.still_held(one.connection, claimed) == claimed
+        process.connection.execute(sa.text("SET lock_timeout = '5s'"))
+        process.connection.commit()
+        process.leases.close(process.connection)
+    process.connection.close()
+    assert [ids for ids, _ in held(swept_engine)] == [IDS[:4], IDS[4:8]]
+
+
 def test_one_process_plans_and_the_others_wait_until_it_has(
     swept_engine: Engine, source: SourceId
 ) -> None:
