@@ -198,7 +198,7 @@ def processes_at(connection: Connection, source_ids: Sequence[SourceId]) -> int:
 def is_under_way(engine: Engine, hold: Hold) -> bool:
     """Whether others still work on a shared sync that was left."""
     with connected(engine) as connection:
-        now = ledger.shared_sync(connection, hold.source_ids, however_old=True)
+        now = ledger.shared_sync(connection, hold.source_ids, within=None)
         is_open = now is not None and now.sync_id == hold.sync_id
         return is_open and processes_at(connection, hold.source_ids) > 0
 

@@ -66,7 +66,8 @@ def run_on_cluster(
         list(_looks([client.submit(version, "runtide")], client, address, stop))
         _require_same(client)
         number = shards or min(MOST_SHARDS, sum(client.nthreads().values()))
-        with sharing(engine, source_ids(engine, chosen), trigger="sync") as hold:
+        ids, window = source_ids(engine, chosen), settings.config.sync.time_allowed
+        with sharing(engine, ids, trigger="sync", window=window) as hold:
             facts = *told(settings), source
             tasks = [client.submit(shard, *facts, pure=False) for _ in range(number)]
             try:
