@@ -15,7 +15,8 @@ from etl.domain.run import Instant
 from etl.load import bookmarks, plans
 from etl.load.database import translated
 from etl.load.drift import add_drift
-from etl.load.leases import Leases, still_held
+from etl.load.leases import still_held
+from etl.load.leasing import Leases
 from etl.load.ledger import count_up
 from etl.load.quarantine import add_rejects, mark_replayed, release_rejects
 from etl.load.writing import REFUSALS, Key, Writer, is_refusal

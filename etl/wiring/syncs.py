@@ -19,7 +19,7 @@ from etl.domain.run import ThreadId
 from etl.load import ledger, threads
 from etl.load.database import translated
 from etl.load.holding import Hold, holding_free, sharing, this_process
-from etl.load.leases import Leases
+from etl.load.leasing import Leases
 from etl.load.store import Store
 from etl.sync import SyncedSource, Watcher, sync
 from etl.sync.ports import nothing_to_discover

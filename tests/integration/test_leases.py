@@ -12,7 +12,7 @@ from etl.domain.batch import Increment, PassFailure, SourceId, TrackedThread
 from etl.domain.run import ThreadId
 from etl.load import leases, plans, threads
 from etl.load.database import connected
-from etl.load.leases import Leases
+from etl.load.leasing import Leases
 from etl.load.store import Store
 from etl.load.tracking import track
 from tests.integration.builders import (
