@@ -30,16 +30,23 @@ LEAVE = sa.text(
             WHERE sync_id = :sync_id AND (
                 :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
             FOR UPDATE SKIP LOCKED)
-        RETURNING cardinality(thread_ids) AS threads
-    )
-    UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + unread.threads
-    FROM (SELECT sum(threads) AS threads FROM rest) AS unread
-    WHERE sync_id = :sync_id AND unread.threads > 0
+        RETURNING source_id, thread_ids, token
+    ), unread AS (
+        SELECT CASE WHEN token = 0 THEN cardinality(thread_ids) ELSE (
+            SELECT count(*) FROM run_sync.threads t
+            WHERE t.source_id = rest.source_id AND t.thread_id = ANY (rest.thread_ids)
+                AND (t.asked_at >= p.planned_at) IS NOT TRUE) END AS threads
+        FROM rest LEFT JOIN run_sync.plans p
+            ON p.sync_id = :sync_id AND p.source_id = rest.source_id
+    ), total AS (SELECT sum(threads) AS threads FROM unread)
+    UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + total.threads
+    FROM total WHERE sync_id = :sync_id AND total.threads > 0
     """
 )
 """What waits to be leased, or was given back, is left for later; in the end, all is.
 
-One that another process commits under is that one's to leave.
+One that another process commits under is that one's to leave. Of one that was taken by
+somebody who died, some threads may have been asked.
 """
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.batch import Increment, PassFailure, SourceId, TrackedThread
 from etl.domain.run import ThreadId
-from etl.load import leases, plans, threads
+from etl.load import leases, ledger, plans, threads
 from etl.load.database import connected
 from etl.load.leasing import Leases
 from etl.load.store import Store
@@ -427,6 +427,17 @@ def test_where_time_is_up_nothing_is_given_out_and_the_rest_is_left(
     process.connection.close()
     assert held(swept_engine) == []
     assert query(swept_engine, "SELECT threads_left FROM run_sync.syncs") == [(9,)]
+
+
+def test_what_was_asked_before_a_process_died_is_not_counted_as_left(
+    swept_engine: Engine, source: SourceId, one: Process, sync_id: int
+) -> None:
+    for thread, run_id in zip(some(one.threads(source), 3), "abc", strict=True):
+        one.end(thread, f"run_{run_id}")
+
+    with connected(swept_engine) as connection, connection.begin():
+        ledger.leave_rest(connection, sync_id, is_over=True)
+    assert query(swept_engine, "SELECT threads_left FROM run_sync.syncs") == [(7,)]
 
 
 def test_who_leaves_the_rest_waits_for_nobody_who_commits_under_a_lapsed_lease(
