@@ -122,6 +122,16 @@ def connected(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
+def committing_at_once(engine: Engine) -> Iterator[Connection]:
+    """Lend a connection of which each statement is a transaction by itself.
+
+    So whoever is stopped after one holds no row that others wait for.
+    """
+    with connected(engine.execution_options(isolation_level="AUTOCOMMIT")) as connection:
+        yield connection
+
+
+@contextmanager
 def translated(url: URL) -> Iterator[None]:
     """Turn the driver's errors into sentences that name the server, never a password."""
     try:

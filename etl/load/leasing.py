@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -11,10 +12,23 @@ from sqlalchemy.engine import Connection, Engine
 from etl.domain.batch import Batch, Lease, SourceId, TrackedThread
 from etl.domain.run import ThreadId
 from etl.load import leases, ledger, threads
-from etl.load.database import connected
+from etl.load.database import committing_at_once, connected
 
 SECONDS_BETWEEN_LOOKS = 0.5
 """How often a process looks whether others have given threads back."""
+
+
+class _Stage(Enum):
+    """How far a process is with a lease."""
+
+    GIVING = auto()
+    """Its threads are being given out."""
+    GIVEN = auto()
+    """All of them were."""
+    UNSURE = auto()
+    """It may have lapsed before."""
+    LEFT = auto()
+    """No more is read of its source."""
 
 
 @dataclass(slots=True)
@@ -24,9 +38,7 @@ class _Held:
     Those that were `passed` and those whose end is `committed` lack the other one yet: a
     pass may still fail after it has reached its thread's end.
 
-    The lease is surely ours until `sure_until`, by our own clock. `is_given` once all were
-    given out, `is_unsure` once it may have lapsed before that, `is_left` once we read no
-    more of its source.
+    The lease is surely ours until `sure_until`, by our own clock.
     """
 
     source_id: SourceId
@@ -34,9 +46,7 @@ class _Held:
     sure_until: float
     passed: set[ThreadId] = field(default_factory=set)
     committed: set[ThreadId] = field(default_factory=set)
-    is_given: bool = False
-    is_unsure: bool = False
-    is_left: bool = False
+    stage: _Stage = _Stage.GIVING
 
     def end(
         self, thread_id: ThreadId, *, lacking: set[ThreadId], told: set[ThreadId]
@@ -48,7 +58,16 @@ class _Held:
 
     @property
     def is_done(self) -> bool:
-        return self.is_given and not self.left
+        return self.stage is _Stage.GIVEN and not self.left
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.stage in {_Stage.UNSURE, _Stage.LEFT}
+
+    def is_old(self, lapses_before: float) -> bool:
+        """Whether it is to be renewed."""
+        is_kept = not (self.is_done or self.is_given_up)
+        return is_kept and self.sure_until < lapses_before
 
 
 class Leases:
@@ -114,7 +133,8 @@ class Leases:
         """
         with self._lock:
             for held in self._held.values():
-                held.is_left = held.is_left or held.source_id == source_id
+                if held.source_id == source_id and not held.is_done:
+                    held.stage = _Stage.LEFT
 
     def passed(self, thread: TrackedThread) -> None:
         """Take note of a pass that went well to its end, committed or not."""
@@ -140,37 +160,30 @@ class Leases:
         To be called some times a second.
         """
         now = self._clock()
+        soon = now + self._lasting * 2 / 3
         with self._lock:
             done = [each for each, held in self._held.items() if held.is_done]
-            unsure = [each for each, held in self._held.items() if held.is_unsure]
-            left = [each for each, held in self._held.items() if held.is_left]
-            old = [
-                each
-                for each, held in self._held.items()
-                if held.sure_until - now < self._lasting * 2 / 3
-            ]
-        unsure = [each for each in unsure if each not in left]
-        left = [each for each in left if each not in done]
-        old = [each for each in old if each not in {*done, *unsure, *left}]
-        if not (done or unsure or left or old):
+            back = [each for each, held in self._held.items() if held.is_given_up]
+            old = [each for each, held in self._held.items() if held.is_old(soon)]
+            unsure = sum(self._held[each].stage is _Stage.UNSURE for each in back)
+        if not (done or back or old):
             return 0
         with connection.begin():
             leases.end(connection, done)
-            leases.give_back(connection, self._left_of([*unsure, *left]))
+            leases.give_back(connection, self._left_of(back))
             kept = leases.renew(connection, old, lasting=self._lasting)
         with self._lock:
-            for lease in {*done, *unsure, *left, *old} - kept:
+            for lease in {*done, *back, *old} - kept:
                 self._held.pop(lease, None)
             for lease in kept:
                 self._held[lease].sure_until = now + self._lasting
-        return len(unsure) + len(old) - len(kept)
+        return unsure + len(old) - len(kept)
 
     def close(self, connection: Connection) -> None:
         """Let others have what is not done; nobody, where time is up."""
         with connection.begin():
-            leases.end(
-                connection, [each for each in self._held if self._held[each].is_done]
-            )
+            done = [each for each, held in self._held.items() if held.is_done]
+            leases.end(connection, done)
             leases.give_back(connection, self._left_of(self._held))
             if self._clock() >= self._until:
                 ledger.leave_rest(connection, self._sync_id)
@@ -202,20 +215,20 @@ class Leases:
             if self._clock() >= self._until:
                 return
             if not self.is_sure(lease):
-                return self._mark(lease, is_unsure=True)
+                return self._end_giving(lease, _Stage.UNSURE)
             yield replace(thread, lease=lease)
-        self._mark(lease, is_given=True)
+        self._end_giving(lease, _Stage.GIVEN)
 
-    def _mark(self, lease: Lease, **marks: bool) -> None:
+    def _end_giving(self, lease: Lease, stage: _Stage) -> None:
         with self._lock:
-            if held := self._held.get(lease):
-                for name, is_so in marks.items():
-                    setattr(held, name, is_so)
+            held = self._held.get(lease)
+            if held is not None and held.stage is _Stage.GIVING:
+                held.stage = stage
 
     def _take(self, source_id: SourceId) -> tuple[Lease, Collection[ThreadId]] | None:
         """Take the first lease that is free."""
         asked = self._clock()
-        with connected(self._engine) as connection, connection.begin():
+        with committing_at_once(self._engine) as connection:
             taken = leases.take(
                 connection,
                 self._sync_id,
@@ -233,7 +246,11 @@ class Leases:
     def _more_may_come(self, source_id: SourceId) -> bool:
         """Whether threads may still be given back, by another process or by us."""
         with self._lock:  # what we may have lost is given back, and may be taken again
-            mine = [lease for lease, held in self._held.items() if not held.is_unsure]
+            mine = [
+                lease
+                for lease, held in self._held.items()
+                if held.stage is not _Stage.UNSURE
+            ]
         with connected(self._engine) as connection:
             return leases.others_have(connection, self._sync_id, source_id, mine)
 

@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import Batch, SourceId
-from etl.load import ledger
 from etl.load.database import connected
 from etl.load.tables import plans
 
@@ -82,7 +81,7 @@ def write(
     requests_expected: int = 0,
     factor: float | None = None,
 ) -> bool:
-    """Write down what a sync has before it in one source, also in the ledger.
+    """Write down what a sync has before it in one source.
 
     Answers whether it was up to us: whoever loses the connection of its turn may go on
     planning beside the next one, and the first plan stands.
@@ -98,10 +97,7 @@ def write(
         requests_expected=requests_expected,
     )
     written = statement.on_conflict_do_nothing().returning(plans.c.sync_id)
-    if connection.scalar(written) is None:
-        return False
-    ledger.note_planned(connection, sync_id, due=due, left=known - due)
-    return True
+    return connection.scalar(written) is not None
 
 
 def count_up(connection: Connection, sync_id: int, batch: Batch) -> None:

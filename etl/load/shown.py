@@ -7,7 +7,7 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.batch import SourceId
 from etl.domain.shown import NOTHING, Shown
-from etl.load.database import connected
+from etl.load.database import committing_at_once
 
 FACTS = "last_pages, cut_at, cursors_go_by_creation"
 MINE = "WHERE sync_id = :sync_id AND source_id = :source_id"
@@ -28,7 +28,7 @@ def pooled(engine: Engine, sync_id: int, source_id: SourceId, more: Shown) -> Sh
     The sync must have been planned. Raises DatabaseError.
     """
     key = {"sync_id": sync_id, "source_id": source_id}
-    with connected(engine) as connection, connection.begin():
+    with committing_at_once(engine) as connection:
         if more == NOTHING:
             row = connection.execute(LOOK, key).one()
         else:

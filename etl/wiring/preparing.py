@@ -30,6 +30,9 @@ from etl.wiring.planning import plan_source
 from etl.wiring.scope import Scope
 from etl.wiring.sources import shared_budget, waiting
 
+Planned = tuple[int, int, sa.Select[Any]]
+"""How many threads are due, how many are left for later, and which are due."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
@@ -94,12 +97,15 @@ class Preparation:
         return Answers(*plans.answers(self.engine, self.hold.sync_id, self.source_id))
 
     def _plan(self) -> None:
-        """Write down which threads are read, as leases to be taken."""
+        """Write down which threads are read, as leases to be taken.
+
+        The ledger's row comes last: all that is committed meanwhile counts up in it.
+        """
         with connected(self.engine) as connection, connection.begin():
             planned = self._planned if self._chooses else self._all
             if (plan := planned(connection)) is None:
                 return
-            due, ids = plan
+            due, left, ids = plan
             leases.write(
                 connection,
                 self.hold.sync_id,
@@ -107,6 +113,7 @@ class Preparation:
                 ids,
                 together=leases.together(due, shared=self.hold.is_shared),
             )
+            ledger.note_planned(connection, self.hold.sync_id, due=due, left=left)
 
     @property
     def _chooses(self) -> bool:
@@ -114,7 +121,7 @@ class Preparation:
         is_timed = self.settings.config.sync.time_allowed is not None
         return self.scope.is_whole and (is_timed or self.source.discovery is not None)
 
-    def _planned(self, connection: Connection) -> tuple[int, sa.Select[Any]] | None:
+    def _planned(self, connection: Connection) -> Planned | None:
         """The threads that are due now, the most urgent first; None if planned already."""
         plan = plan_source(
             connection,
@@ -134,21 +141,21 @@ class Preparation:
         )
         if not is_ours:
             return None
-        return plan.due, chosen(self.source_id, plan.rule, plan)
+        return plan.due, plan.left, chosen(self.source_id, plan.rule, plan)
 
     @property
     def _spent_seconds(self) -> float:
         """How long the discovery took: of the window as much is gone."""
         return time.monotonic() - self.began
 
-    def _all(self, connection: Connection) -> tuple[int, sa.Select[Any]] | None:
+    def _all(self, connection: Connection) -> Planned | None:
         """All threads that the scope names; None if planned already."""
         choice = self.scope.choice(self.source_id)
         due = threads.count_chosen(connection, choice)
         sync_id = self.hold.sync_id
         if not plans.write(connection, sync_id, self.source_id, known=due, due=due):
             return None
-        return due, threads.chosen(choice)
+        return due, 0, threads.chosen(choice)
 
 
 def seconds_left(settings: Settings, hold: Hold) -> float:

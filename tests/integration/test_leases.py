@@ -520,7 +520,4 @@ def test_a_lost_turn_costs_nobody_the_sync_and_the_first_plan_stands(
                     )
 
     assert (one, other, written) == (True, True, [True, False])
-    figures = (
-        "SELECT p.threads_due, s.threads_due FROM run_sync.plans p JOIN run_sync.syncs s"
-    )
-    assert query(swept_engine, f"{figures} USING (sync_id)") == [(1, 1)]
+    assert query(swept_engine, "SELECT threads_due FROM run_sync.plans") == [(1,)]
