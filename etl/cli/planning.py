@@ -62,7 +62,7 @@ def show(outlook: "Outlook") -> None:
     """Print one source for a person."""
     planned = outlook.plan
     if not planned.known:
-        say(f"{outlook.source}: no threads are tracked; run `runtide track THREAD_ID …`.")
+        say(f"{outlook.source}: no thread is to be asked; run `runtide track THREAD_ID …`.")
         return
     say(
         f"{outlook.source}: {counted(planned.known, 'thread')} known,"

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from etl.domain.batch import SourceId
 from etl.domain.errors import HeldError
 from etl.domain.run import Instant
-from etl.load import ledger
+from etl.load import ledger, shared_ledger
 from etl.load.database import connected
 from etl.load.statements import microseconds
 from etl.load.tables import sources, syncs
@@ -172,9 +172,17 @@ def _joined(
     the other's row, and take its leases.
     """
     is_alive = processes_at(connection, source_ids) > 1  # for this one holds them too
-    within = None if is_alive else min(window or MOST_SHARED, MOST_SHARED)
-    underway = ledger.shared_sync(connection, source_ids, within=within)
+    within = min(window or MOST_SHARED, MOST_SHARED)
+    underway = shared_ledger.shared_sync(
+        connection, source_ids, within=None if is_alive else within
+    )
     if underway is not None and sorted(underway.source_ids) == sorted(source_ids):
+        if shared_ledger.is_stuck(connection, underway.sync_id, within=within):
+            raise HeldError(
+                f"Sync {underway.sync_id} has nothing left to read and should have ended,"
+                " but a process still takes part in it; end that `runtide sync`, and run"
+                " this again."
+            )
         return underway.sync_id, Instant(underway.started_at)
     if underway is not None and is_alive:
         raise HeldError(
@@ -198,7 +206,7 @@ def processes_at(connection: Connection, source_ids: Sequence[SourceId]) -> int:
 def is_under_way(engine: Engine, hold: Hold) -> bool:
     """Whether others still work on a shared sync that was left."""
     with connected(engine) as connection:
-        now = ledger.shared_sync(connection, hold.source_ids, within=None)
+        now = shared_ledger.shared_sync(connection, hold.source_ids, within=None)
         is_open = now is not None and now.sync_id == hold.sync_id
         return is_open and processes_at(connection, hold.source_ids) > 0
 
@@ -227,7 +235,7 @@ def _leave(connection: Connection, taken: Sequence[SourceId]) -> None:
                     sa.select(sa.func.pg_advisory_unlock_shared(SPACE, each))
                 )
             if taken and not processes_at(connection, taken):
-                ledger.end_shared(connection, taken)
+                shared_ledger.end_shared(connection, taken)
 
 
 def held_now(connection: Connection) -> set[SourceId]:

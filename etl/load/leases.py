@@ -54,6 +54,38 @@ NOT_MINE = sa.text(
     " AND source_id = :source_id AND lease_id <> ALL(CAST(:lease_ids AS bigint[])))"
 )
 
+FORGET_ENDED = sa.text(
+    "DELETE FROM run_sync.leases l USING run_sync.syncs s"
+    " WHERE s.sync_id = l.sync_id AND s.finished_at IS NOT NULL"
+)
+
+LEAVE = sa.text(
+    """
+    WITH rest AS (
+        DELETE FROM run_sync.leases WHERE lease_id IN (
+            SELECT lease_id FROM run_sync.leases
+            WHERE sync_id = :sync_id AND (
+                :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
+            FOR UPDATE SKIP LOCKED)
+        RETURNING source_id, thread_ids, token
+    ), unread AS (
+        SELECT CASE WHEN token = 0 THEN cardinality(thread_ids) ELSE (
+            SELECT count(*) FROM run_sync.threads t
+            WHERE t.source_id = rest.source_id AND t.thread_id = ANY (rest.thread_ids)
+                AND (t.asked_at >= p.planned_at) IS NOT TRUE) END AS threads
+        FROM rest LEFT JOIN run_sync.plans p
+            ON p.sync_id = :sync_id AND p.source_id = rest.source_id
+    ), total AS (SELECT sum(threads) AS threads FROM unread)
+    UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + total.threads
+    FROM total WHERE sync_id = :sync_id AND total.threads > 0
+    """
+)
+"""What waits to be leased, or was given back, is left for later; in the end, all is.
+
+One that another process commits under is that one's to leave. Of one that was taken by
+somebody who died, some threads may have been asked.
+"""
+
 
 def write(
     connection: Connection,
@@ -138,6 +170,19 @@ def others_have(
     ids = [lease.lease_id for lease in mine]
     facts = {"sync_id": sync_id, "source_id": source_id, "lease_ids": ids}
     return bool(connection.scalar(NOT_MINE, facts))
+
+
+def leave(connection: Connection, sync_id: int, *, is_over: bool = False) -> None:
+    """Leave the threads that nobody holds for a later sync.
+
+    Where it `is_over`, those too that somebody held who died.
+    """
+    connection.execute(LEAVE, {"sync_id": sync_id, "is_over": is_over})
+
+
+def forget_ended(connection: Connection) -> None:
+    """Take away what syncs that have ended left behind."""
+    connection.execute(FORGET_ENDED)
 
 
 def _arrays(claimed: Collection[Lease]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from etl.domain.batch import Batch, Lease, SourceId, TrackedThread
 from etl.domain.run import ThreadId
-from etl.load import leases, ledger, threads
+from etl.load import leases, threads
 from etl.load.database import committing_at_once, connected
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -186,7 +186,7 @@ class Leases:
             leases.end(connection, done)
             leases.give_back(connection, self._left_of(self._held))
             if self._clock() >= self._until:
-                ledger.leave_rest(connection, self._sync_id)
+                leases.leave(connection, self._sync_id)
         with self._lock:
             self._held = {}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -11,51 +11,12 @@ from sqlalchemy.engine import Connection, Engine
 from etl.domain.batch import Batch, Committed, SourceId
 from etl.domain.outcome import Outcome, SyncReport
 from etl.domain.run import Instant
+from etl.load import leases
 from etl.load.database import connected
 from etl.load.statements import microseconds
 from etl.load.tables import sources, syncs
 
 MOST_DAYS_UNFINISHED = 7
-
-FORGET_LEASES = sa.text(
-    "DELETE FROM run_sync.leases l USING run_sync.syncs s"
-    " WHERE s.sync_id = l.sync_id AND s.finished_at IS NOT NULL"
-)
-
-LEAVE = sa.text(
-    """
-    WITH rest AS (
-        DELETE FROM run_sync.leases WHERE lease_id IN (
-            SELECT lease_id FROM run_sync.leases
-            WHERE sync_id = :sync_id AND (
-                :is_over OR lapses_at IS NULL OR lapses_at <= clock_timestamp())
-            FOR UPDATE SKIP LOCKED)
-        RETURNING source_id, thread_ids, token
-    ), unread AS (
-        SELECT CASE WHEN token = 0 THEN cardinality(thread_ids) ELSE (
-            SELECT count(*) FROM run_sync.threads t
-            WHERE t.source_id = rest.source_id AND t.thread_id = ANY (rest.thread_ids)
-                AND (t.asked_at >= p.planned_at) IS NOT TRUE) END AS threads
-        FROM rest LEFT JOIN run_sync.plans p
-            ON p.sync_id = :sync_id AND p.source_id = rest.source_id
-    ), total AS (SELECT sum(threads) AS threads FROM unread)
-    UPDATE run_sync.syncs SET threads_left = coalesce(threads_left, 0) + total.threads
-    FROM total WHERE sync_id = :sync_id AND total.threads > 0
-    """
-)
-"""What waits to be leased, or was given back, is left for later; in the end, all is.
-
-One that another process commits under is that one's to leave. Of one that was taken by
-somebody who died, some threads may have been asked.
-"""
-
-
-class SharedSync(NamedTuple):
-    """A sync that processes may join; `started_at` in microseconds since 1970."""
-
-    sync_id: int
-    started_at: int
-    source_ids: list[SourceId]
 
 
 def open_sync(
@@ -83,30 +44,9 @@ def open_sync(
         .returning(syncs.c.sync_id, microseconds(syncs.c.started_at))
     )
     connection.execute(_bury(source_ids))
-    connection.execute(FORGET_LEASES)
+    leases.forget_ended(connection)
     sync_id, started_at = connection.execute(statement).one()
     return sync_id, Instant(started_at)
-
-
-def shared_sync(
-    connection: Connection, source_ids: Sequence[SourceId], *, within: timedelta | None
-) -> SharedSync | None:
-    """The shared sync of one of the sources that did not end, if it began `within`."""
-    began = syncs.c.started_at
-    ours = sa.cast(list(source_ids), ARRAY(sa.SmallInteger))
-    statement = (
-        sa.select(syncs.c.sync_id, microseconds(syncs.c.started_at), syncs.c.source_ids)
-        .where(
-            syncs.c.shared,
-            syncs.c.finished_at.is_(None),
-            sa.true() if within is None else began > sa.func.clock_timestamp() - within,
-            syncs.c.source_ids.overlap(ours),
-        )
-        .order_by(syncs.c.sync_id.desc())
-        .limit(1)
-    )
-    row = connection.execute(statement).one_or_none()
-    return None if row is None else SharedSync(*row)
 
 
 def note_planned(connection: Connection, sync_id: int, *, due: int, left: int) -> None:
@@ -233,82 +173,26 @@ def close_sync(engine: Engine, report: SyncReport) -> None:
             threads_failed=report.threads_failed,
             requests=report.requests,
             retries=report.retries,
-            error=_sentence(report),
-            failed_source_ids=_ids_of([each.source for each in report.away]),
+            error=sentence_of(report),
+            failed_source_ids=ids_of([each.source for each in report.away]),
             database_bytes=sa.func.pg_database_size(sa.func.current_database()),
         )
     )
     with connected(engine) as connection, connection.begin():
-        leave_rest(connection, report.sync_id, is_over=True)
+        leases.leave(connection, report.sync_id, is_over=True)
         connection.execute(statement)
-        connection.execute(FORGET_LEASES)
+        leases.forget_ended(connection)
 
 
-def leave_rest(connection: Connection, sync_id: int, *, is_over: bool = False) -> None:
-    """Leave the threads that nobody holds for a later sync.
-
-    Where it `is_over`, those too that somebody held who died.
-    """
-    connection.execute(LEAVE, {"sync_id": sync_id, "is_over": is_over})
-
-
-def note_share(engine: Engine, report: SyncReport) -> None:
-    """Note what went wrong in one process of a shared sync; its figures stand there."""
-    told = [each.source for each in report.away]
-    failed = sa.func.coalesce(
-        syncs.c.failed_source_ids, sa.cast([], ARRAY(sa.SmallInteger))
-    )
-    statement = (
-        sa.update(syncs)
-        .where(syncs.c.sync_id == report.sync_id)
-        .values(
-            error=sa.func.coalesce(syncs.c.error, _sentence(report)),
-            failed_source_ids=failed.op("||")(sa.func.coalesce(_ids_of(told), failed[1:0])),
-        )
-    )
-    with connected(engine) as connection, connection.begin():
-        connection.execute(statement)
-
-
-END_SHARED = sa.text(
-    """
-    UPDATE run_sync.syncs s
-    SET finished_at = clock_timestamp(),
-        database_bytes = pg_database_size(current_database()),
-        outcome = CASE
-            WHEN s.error IS NULL AND (
-                (SELECT count(*) FROM run_sync.plans p WHERE p.sync_id = s.sync_id)
-                    < cardinality(s.source_ids)
-                OR EXISTS (SELECT FROM run_sync.leases l WHERE l.sync_id = s.sync_id))
-            THEN 'interrupted'
-            WHEN s.error IS NULL AND s.threads_failed = 0 THEN 'succeeded'
-            WHEN s.threads > s.threads_failed THEN 'partial'
-            ELSE 'failed' END
-    WHERE s.shared AND s.finished_at IS NULL
-        AND s.source_ids && CAST(:source_ids AS smallint[])
-    RETURNING s.sync_id
-    """
-)
-
-
-def end_shared(connection: Connection, source_ids: Sequence[SourceId]) -> None:
-    """End the shared sync of some sources, as what stands in its row tells.
-
-    Threads may have failed in a process that died before it could say how.
-    """
-    for sync_id in connection.scalars(END_SHARED, {"source_ids": list(source_ids)}).all():
-        leave_rest(connection, sync_id, is_over=True)
-    connection.execute(FORGET_LEASES)
-
-
-def _ids_of(names: Sequence[str]) -> sa.ScalarSelect[Any]:
+def ids_of(names: Sequence[str]) -> sa.ScalarSelect[Any]:
     """The short keys of sources, of those names that are sources'."""
     wanted = sources.c.name == sa.any_(sa.cast(list(names), ARRAY(sa.Text)))
     found = sa.func.array_agg(sources.c.source_id)
     return sa.select(found).where(wanted).scalar_subquery()
 
 
-def _sentence(report: SyncReport) -> str | None:
+def sentence_of(report: SyncReport) -> str | None:
+    """What the ledger says of errors: the first, and how many more there are."""
     if not report.errors:
         return None
     more = len(report.errors) - 1

@@ -17,7 +17,8 @@ from etl.wiring.syncs import run_sync
 
 def told(settings: Settings) -> tuple[str, bytes]:
     """What a worker is told: no environment and no database, so nothing that is secret."""
-    config = Config(sources=settings.config.sources, sync=settings.config.sync)
+    whole = settings.config
+    config = Config(sources=whole.sources, sync=whole.sync, schedule=whole.schedule)
     return str(settings.path), msgspec.json.encode(config)
 
 

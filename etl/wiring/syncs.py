@@ -16,7 +16,7 @@ from etl.domain.batch import SourceId
 from etl.domain.errors import ConfigError, DatabaseError, SyncError
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.domain.run import ThreadId
-from etl.load import ledger, threads
+from etl.load import ledger, shared_ledger, threads
 from etl.load.database import translated
 from etl.load.holding import Hold, holding_free, sharing, this_process
 from etl.load.leasing import Leases
@@ -269,7 +269,7 @@ def in_ledger(engine: Engine, hold: Hold) -> Iterator[SyncReport]:
         raise
     finally:
         with suppress(DatabaseError):
-            end = ledger.note_share if hold.is_shared else ledger.close_sync
+            end = shared_ledger.note_share if hold.is_shared else ledger.close_sync
             end(engine, report)
 
 

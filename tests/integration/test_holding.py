@@ -243,6 +243,26 @@ def test_a_shared_sync_that_takes_days_is_still_joined(
         assert ended(engine) == [("sync", None)]
 
 
+def test_a_shared_sync_that_should_have_ended_is_not_joined(
+    engine: Engine, two: list[SourceId]
+) -> None:
+    hour = timedelta(hours=1)
+    with sharing(engine, two, trigger="sync", window=hour) as hangs:
+        planned(engine, hangs.sync_id, two)
+        with sharing(engine, two, trigger="sync", window=hour) as in_time:
+            assert in_time.sync_id == hangs.sync_id
+        execute(engine, "UPDATE run_sync.syncs SET started_at = now() - interval '61 min'")
+
+        with (
+            pytest.raises(HeldError, match="Sync 1 has nothing left to read and should"),
+            sharing(engine, two, trigger="sync", window=hour),
+        ):
+            pass
+        with sharing(engine, two, trigger="sync") as in_a_day:
+            assert in_a_day.sync_id == hangs.sync_id
+        assert ended(engine) == [("sync", None)]
+
+
 @pytest.mark.parametrize(
     ("age", "window", "outcomes"),
     [

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.batch import Increment, PassFailure, SourceId, TrackedThread
 from etl.domain.run import ThreadId
-from etl.load import leases, ledger, plans, threads
+from etl.load import leases, plans, threads
 from etl.load.database import connected
 from etl.load.leasing import Leases
 from etl.load.store import Store
@@ -436,7 +436,7 @@ def test_what_was_asked_before_a_process_died_is_not_counted_as_left(
         one.end(thread, f"run_{run_id}")
 
     with connected(swept_engine) as connection, connection.begin():
-        ledger.leave_rest(connection, sync_id, is_over=True)
+        leases.leave(connection, sync_id, is_over=True)
     assert query(swept_engine, "SELECT threads_left FROM run_sync.syncs") == [(7,)]
 
 

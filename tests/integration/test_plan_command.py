@@ -202,7 +202,7 @@ def test_a_source_without_threads_and_an_archive_are_told(
     runtide.configure(NOBODY, source=archive)
 
     assert runtide("plan").out == (
-        "demo: no threads are tracked; run `runtide track THREAD_ID …`.\n"
+        "demo: no thread is to be asked; run `runtide track THREAD_ID …`.\n"
     )
     refused = runtide("plan", "--source", "files")
     assert (refused.code, refused.err) == (

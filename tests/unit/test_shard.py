@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import json
 
 from etl.config import Config, DatabaseConfig, Settings, SourceConfig
-from etl.config.sections import AlertConfig, ExportConfig
+from etl.config.sections import AlertConfig, ExportConfig, ScheduleConfig
 from etl.wiring.shard import told
 
 
@@ -16,6 +16,7 @@ def test_a_worker_is_told_of_no_secret() -> None:
         config=Config(
             database=DatabaseConfig(url=url),
             sources=(SourceConfig(name="demo", base_url="http://h/v1", api_key_env="KEY"),),
+            schedule=ScheduleConfig(cron="0 3 * * *"),
             alerts=(AlertConfig(command=("mail", "secret-address")),),
             exports=(ExportConfig(to="s3://user:secret@bucket"),),
         ),
@@ -27,5 +28,5 @@ def test_a_worker_is_told_of_no_secret() -> None:
     assert b"secret" not in message
     assert (path, json.decode(message, type=Config)) == (
         "config.toml",
-        Config(sources=settings.config.sources),
+        Config(sources=settings.config.sources, schedule=settings.config.schedule),
     )
