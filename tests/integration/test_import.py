@@ -217,11 +217,11 @@ def synced(second_swept: Engine, data: Path) -> Synced:
     recorded.moment = recorded.moments[-1]
     world = World(threads=6, runs=40)
     with DemoServer(world, now=world.now) as api, recorded.listening() as base_url:
-        for url, threads in (
-            (api.base_url, api.thread_ids),
-            (base_url, recorded.thread_ids),
+        for name, url, threads in (
+            ("demo", api.base_url, api.thread_ids),
+            ("recorded", base_url, recorded.thread_ids),
         ):
-            syncer = Syncer(second_swept, url, name=url[-5:].strip("/:"))
+            syncer = Syncer(second_swept, url, name=name)
             syncer.track(threads)
             assert syncer.sync().outcome is Outcome.SUCCEEDED
     payloads = [*world.all_payloads(at=world.now), *recorded.payloads().values()]
