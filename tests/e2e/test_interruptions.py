@@ -75,7 +75,7 @@ def scene(tmp_path: Path, database_url: str, engine: Engine, runs: int) -> Itera
 def a_command(directory: Path, database_url: str, base_url: str, world: World) -> Command:
     command = Command(directory, {"RUNTIDE_DATABASE_URL": database_url, "DEMO_KEY": KEY})
     command.configure(base_url, f"\n[sync]\npage_size = {PAGE_SIZE}\nworkers = {WORKERS}\n")
-    assert command("track", *world.thread_ids).code == 0
+    command.tracks(*world.thread_ids)
     return command
 
 

@@ -47,7 +47,7 @@ def a_command(directory: Path, database_url: str, base_url: str, world: World) -
     directory.mkdir()
     command = Command(directory, {"RUNTIDE_DATABASE_URL": database_url, "DEMO_KEY": KEY})
     command.configure(base_url, SETTINGS)
-    assert command("track", *world.thread_ids).code == 0
+    command.tracks(*world.thread_ids)
     return command
 
 

@@ -58,7 +58,7 @@ def sync(runtide: Command, api: DemoServer, treatment: str) -> set[str]:
     """Sync the world under privacy; answer the texts that privacy is for."""
     runtide.configure(api.base_url, PRIVACY.format(treatment))
     runtide.environment["DEMO_HASH_KEY"] = "a long random text"
-    runtide("track", *api.thread_ids)
+    runtide.tracks(*api.thread_ids)
     assert runtide("sync", "--quiet").code == 0
     texts = {unquoted(text) for run in runs_of(api) for text in private_texts(run)}
     return {text for text in texts if len(text) >= SHORTEST}

@@ -84,7 +84,7 @@ def test_two_schedulers_and_a_cron_call_at_the_same_instant_make_one_sync(
     api = TrappedApi(world)
     with api.listening() as base_url:
         runtide.configure(base_url, NEVER)
-        runtide("track", *world.thread_ids)
+        runtide.tracks(*world.thread_ids)
         hangs = api.hang(after=0, waiting=2)
         running += [Running(runtide, "--on-start"), Running(runtide, "--on-start")]
         assert hangs.wait(PATIENCE)
@@ -118,7 +118,7 @@ def test_asked_to_stop_it_ends_the_batch_in_hand(
     api = TrappedApi(world)
     with api.listening() as base_url:
         runtide.configure(base_url, NEVER)
-        runtide("track", *world.thread_ids)
+        runtide.tracks(*world.thread_ids)
         hangs = api.hang(after=4)
         running.append(Running(runtide, "--on-start"))
         assert hangs.wait(PATIENCE)
@@ -134,7 +134,7 @@ def test_it_tells_machines_how_it_is(
     runtide: Command, api: DemoServer, running: list[Running]
 ) -> None:
     runtide.configure(api.base_url, NEVER)
-    runtide("track", *api.thread_ids)
+    runtide.tracks(*api.thread_ids)
     port = free_port()
     running.append(Running(runtide, "--on-start", "--metrics-addr", f"127.0.0.1:{port}"))
     running[0].wait_for("sync ended")
@@ -220,7 +220,7 @@ def test_the_database_goes_away_for_a_minute_and_the_next_sync_completes_the_dat
     command = Command(tmp_path, {"RUNTIDE_DATABASE_URL": url, "DEMO_KEY": KEY})
     with api.listening() as base_url:
         command.configure(base_url, "\n[sync]\npage_size = 20\n" + EVERY_MINUTE)
-        command("track", *world.thread_ids)
+        command.tracks(*world.thread_ids)
         hangs = api.hang(after=30)
         running.append(Running(command, "--on-start"))
         assert hangs.wait(PATIENCE)

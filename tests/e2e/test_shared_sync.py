@@ -117,7 +117,7 @@ def tracking(
     command = Command(directory, {"RUNTIDE_DATABASE_URL": database_url})
     text = SHARED.format(base_url=base_url, budget=budget, workers=WORKERS)
     (directory / "config.toml").write_text(text)
-    command("track", *api.world.thread_ids, DEMO_KEY="any")
+    command.tracks(*api.world.thread_ids)
     return command
 
 

@@ -46,7 +46,7 @@ def api(command: Command, world: World) -> Iterator[TrappedApi]:
     api = TrappedApi(world)
     with api.listening() as base_url:
         command.configure(base_url)
-        command("track", *world.thread_ids)
+        command.tracks(*world.thread_ids)
         yield api
 
 

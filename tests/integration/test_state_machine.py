@@ -384,7 +384,7 @@ def live(engine: Engine, number: int, *, lives: int, phases: list[Phase]) -> Non
     )
 
 
-@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("number", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_whatever_happens_the_tables_follow_the_world(engine: Engine, number: int) -> None:
     live(engine, number, lives=4, phases=[Phase.generate])  # shrinking takes minutes
 
