@@ -85,21 +85,6 @@ def nothing_to_discover() -> Iterator[int]:
     return iter(())
 
 
-def kept(thread: TrackedThread) -> bool:
-    """Threads are read by nobody else."""
-    del thread
-    return True
-
-
-def untold(thread: TrackedThread) -> None:
-    """Nobody waits for a thread to be read."""
-    del thread
-
-
-def to_nobody() -> None:
-    """What is not read is left; nobody else takes it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Answers:
     """How many threads of a source have answered, and how many it does not know."""
@@ -108,31 +93,41 @@ class Answers:
     missing: int = 0
 
 
-def of_nobody_else() -> Answers:
-    """No other process takes part."""
-    return Answers()
+class Share(Protocol):
+    """What this process reads of one source; other processes may read the rest."""
+
+    def threads(self) -> Iterator[TrackedThread | None]:
+        """The threads to be read, one worker at a time; None: one may come later."""
+        ...
+
+    def keeps(self, thread: TrackedThread) -> bool:
+        """Whether a thread that is being read was not given to another process."""
+        ...
+
+    def passed(self, thread: TrackedThread) -> None:
+        """Take note that a pass went well to its end, committed or not."""
+        ...
+
+    def leave(self) -> None:
+        """Let others have what is not read: the source is unavailable from here."""
+        ...
+
+    def answers(self) -> Answers:
+        """What the server has said to the other processes, as far as it is known here."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncedSource:
     """One source with the threads that are to be read from it.
 
-    `threads` is not looked into before `discover` has ended, well or not; None in it
-    means that one may come later. `keeps` tells whether a thread that is being read was
-    not given to another process meanwhile, `passed` is told that a pass went well to its
-    end: what it found may not be committed yet. `elsewhere` is what the server has said
-    to all processes of the sync, as far as it is known here. `leave` is called once when
-    no more is read from it, because it is unavailable: others may have the rest.
+    Its share is not looked into before `discover` has ended, well or not.
     """
 
     source_id: SourceId
     name: str
     source: Source
     read: Reader
-    threads: Iterator[TrackedThread | None]
+    share: Share
     workers: int
     discover: Discover = nothing_to_discover
-    keeps: Callable[[TrackedThread], bool] = kept
-    passed: Callable[[TrackedThread], None] = untold
-    elsewhere: Callable[[], Answers] = of_nobody_else
-    leave: Callable[[], None] = to_nobody

@@ -77,7 +77,9 @@ class _Sync:
         stop: threading.Event,
     ) -> None:
         self._sources = {
-            synced.source_id: _Underway(synced, Threads(synced.threads, leave=synced.leave))
+            synced.source_id: _Underway(
+                synced, Threads(synced.share.threads(), leave=synced.share.leave)
+            )
             for synced in sources
         }
         self._store = store
@@ -203,7 +205,7 @@ class _Sync:
         """Mark the threads that are missing, or find their source unavailable."""
         for underway in self._sources.values():
             triage = underway.triage
-            triage.elsewhere = underway.synced.elsewhere()
+            triage.elsewhere = underway.synced.share.answers()
             if triage.is_unavailable:
                 self._fail_source(underway.synced.name, triage.verdict)
                 continue

@@ -17,7 +17,7 @@ from etl.domain.errors import (
 )
 from etl.domain.outcome import Failure
 from etl.sync.pass_line import PassLine, tell_undiscovered, told
-from etl.sync.ports import SyncedSource, to_nobody
+from etl.sync.ports import SyncedSource
 
 MOST_PAGES_WAITING = 20
 MOST_RUNS_IN_A_BATCH = 2_000
@@ -114,7 +114,7 @@ class Threads:
         self,
         threads: Iterator[TrackedThread | None],
         *,
-        leave: Callable[[], None] = to_nobody,
+        leave: Callable[[], None] | None = None,
     ) -> None:
         self._threads = threads
         self._leave = leave
@@ -133,7 +133,7 @@ class Threads:
         """Give out no more, and leave the rest; answer whether this call closed it."""
         with self._lock:
             was_open, self._closed = not self._closed, True
-            if was_open:
+            if was_open and self._leave is not None:
                 self._leave()
         return was_open
 
@@ -261,10 +261,10 @@ def _read(
             line.count(increment)
             outbox.put(increment)
             outbox.check()
-            if not synced.keeps(thread):
+            if not synced.share.keeps(thread):
                 return line.lost()
         line.ended()
-        synced.passed(thread)
+        synced.share.passed(thread)
     except (StoppedError, DatabaseError):
         line.stopped()
         raise

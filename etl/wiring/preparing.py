@@ -25,7 +25,6 @@ from etl.load.holding import Hold
 from etl.load.planning import chosen
 from etl.load.shown import pooled
 from etl.sync import Discover
-from etl.sync.ports import Answers
 from etl.wiring.planning import plan_source
 from etl.wiring.scope import Scope
 from etl.wiring.sources import shared_budget, waiting
@@ -89,12 +88,6 @@ class Preparation:
         if not self.hold.is_shared:
             return None
         return partial(pooled, self.engine, self.hold.sync_id, self.source_id)
-
-    def elsewhere(self) -> Answers:
-        """What the server has said to all processes of a shared sync."""
-        if not self.hold.is_shared:
-            return Answers()
-        return Answers(*plans.answers(self.engine, self.hold.sync_id, self.source_id))
 
     def _plan(self) -> None:
         """Write down which threads are read, as leases to be taken.

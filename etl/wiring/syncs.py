@@ -29,6 +29,7 @@ from etl.wiring.kinds import key_of
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.preparing import Preparation, seconds_left
 from etl.wiring.scope import Scope
+from etl.wiring.share import LeasedShare
 from etl.wiring.sources import clock_from, http_source
 from etl.wiring.stopping import OwnStop
 from etl.wiring.tracing import Traces, traces
@@ -245,13 +246,9 @@ def _synced(preparation: Preparation, leases: Leases) -> Iterator[SyncedSource]:
             name=source.name,
             source=opened.source,
             read=opened.read,
-            threads=leases.threads(preparation.source_id, from_start=scope.from_start),
+            share=LeasedShare(leases, preparation),
             workers=settings.config.sync.workers,
             discover=partial(preparation.prepared, discover),
-            keeps=lambda thread: leases.is_sure(thread.lease),
-            passed=leases.passed,
-            elsewhere=preparation.elsewhere,
-            leave=partial(leases.leave, preparation.source_id),
         )
 
 

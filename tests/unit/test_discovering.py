@@ -18,6 +18,7 @@ from etl.domain.thread_id import as_thread_id, is_thread_id
 from etl.load.asking import Question
 from etl.sync import SyncedSource, read_thread, sync
 from etl.sync.discovering import UNDERWAY, UNTOLD, discover_by_list, discover_by_query
+from tests.unit.shares import Whole
 
 
 class FakeRegistry:
@@ -182,7 +183,7 @@ def synced(name: str, number: int, discover: Any) -> SyncedSource:
         name=name,
         source=Unread(),
         read=read_thread,
-        threads=iter(()),
+        share=Whole(),
         workers=4,
         discover=discover,
     )

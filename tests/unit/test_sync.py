@@ -50,6 +50,7 @@ from tests.unit.builders import (
     a_payload,
     a_thread,
 )
+from tests.unit.shares import Whole
 
 MISSING = ThreadMissingError("the server does not know this thread")
 
@@ -187,7 +188,7 @@ def a_source(
         name=name,
         source=ScriptedSource(source) if isinstance(source, Mapping) else source,
         read=read_thread,
-        threads=iter(named if threads is None else threads),
+        share=Whole(named if threads is None else threads),
         workers=workers,
     )
 
@@ -672,7 +673,7 @@ def test_a_crew_doubles_up_to_what_is_allowed(most: int, sizes: list[int]) -> No
     stop = threading.Event()
     stop.set()
     synced_source = a_source({}, workers=most)
-    crew = Crew(synced_source, Threads(synced_source.threads), Outbox(stop), stop)
+    crew = Crew(synced_source, Threads(synced_source.share.threads()), Outbox(stop), stop)
 
     grown = []
     for _ in sizes:
