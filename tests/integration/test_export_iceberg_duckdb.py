@@ -73,6 +73,30 @@ def test_the_least_and_the_greatest_value_of_every_column_are_found(
                 assert found == values.count(bound), (column.name, bound)
 
 
+@pytest.mark.parametrize(
+    "told", ["last_error_message = repeat('a', 5000)", "expires_at = to_timestamp(3e11)"]
+)
+def test_values_that_have_no_bounds_are_found(
+    world: Engine,
+    to: Path,
+    connection: duckdb.DuckDBPyConnection,
+    monkeypatch: pytest.MonkeyPatch,
+    told: str,
+) -> None:
+    """Each row is a row group, so that others of the same file have bounds."""
+    monkeypatch.setattr("etl.warehouse.reading.BATCH_BYTES", 1)
+    monkeypatch.setattr("etl.warehouse.parquet.GROUP_BYTES", 1)
+    execute(
+        world,
+        "UPDATE run_history.runs SET last_error_message = 'm', expires_at = created_at",
+        f"UPDATE run_history.runs SET {told} WHERE run_id LIKE '%\\_7'",
+    )
+    exported_to_iceberg(world, to)
+    with catalog_at(world, to) as catalog:
+        place = scanned(stored(catalog, "runs"))
+        assert counted(connection, f"{place} WHERE {told}") == 4
+
+
 def test_who_asks_for_a_month_opens_no_file_of_another(
     world: Engine, to: Path, connection: duckdb.DuckDBPyConnection
 ) -> None:

@@ -7,6 +7,7 @@ import msgspec
 
 from etl.domain.errors import ConfigError
 from etl.warehouse.columns import Table
+from etl.warehouse.iceberg.bounds import data_file
 from etl.warehouse.iceberg.choosing import choose_alone
 from etl.warehouse.iceberg.schema import file_schema, stage_growth
 from etl.warehouse.iceberg.telling import OvertakenError
@@ -108,8 +109,6 @@ class IcebergTable:
     def _staged(
         self, manifest: Manifest, kept: Collection[Key], locations: list[str]
     ) -> "Transaction":
-        from pyiceberg.io.pyarrow import parquet_file_to_data_file  # noqa: PLC0415
-
         if self._export_id(self._of_export()) != self._built_on:
             raise self._overtaken()
         self._leave_retries_to_us()
@@ -124,8 +123,7 @@ class IcebergTable:
                 snapshot.delete_data_file(old)
             for each in locations:
                 metadata = transaction.table_metadata
-                new = parquet_file_to_data_file(self._stored.io, metadata, each)
-                snapshot.append_data_file(new)
+                snapshot.append_data_file(data_file(self._stored.io, metadata, each))
         return transaction
 
     def _leave_retries_to_us(self) -> None:
