@@ -171,6 +171,19 @@ def test_a_folder_that_is_cut_as_an_address_is_refused(
     assert not list(tmp_path.glob("lake*"))
 
 
+@pytest.mark.parametrize(
+    "to", ["s3://key:geheim@history/lake", "s3://history/lake?secret_key=geheim"]
+)
+def test_an_address_with_a_secret_is_refused_without_telling_it(
+    runtide: Runtide, swept_engine: Engine, to: str
+) -> None:
+    answer = runtide("export", "--to", to, *AS_ICEBERG)
+    assert answer.code == 2
+    assert answer.err.startswith("runtide: 's3://history/lake' cannot be a warehouse of")
+    assert "geheim" not in answer.err
+    assert query(swept_engine, "SELECT to_regnamespace('run_iceberg')") == [(None,)]
+
+
 def test_a_missing_package_is_named(
     runtide: Runtide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.errors import ConfigError
 from etl.load.database import connected, opened, translated
-from etl.warehouse.iceberg.telling import told
+from etl.warehouse.iceberg.telling import has_password, shown_address, told
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -53,11 +53,21 @@ def require_catalog(choice: CatalogChoice) -> None:
 
 
 def require_warehouse(to: str) -> None:
-    """Raise ConfigError where PyIceberg would read a place as another one."""
+    """Raise ConfigError where PyIceberg would read a place as another one.
+
+    Or where it holds a secret: the metadata of all tables would hold it, too.
+    """
+    shown = shown_address(to)
+    if has_password(to):
+        raise ConfigError(
+            f"{shown!r} cannot be a warehouse of Iceberg tables with a password before it,"
+            " which their metadata would tell; leave it out, and set the variables that"
+            " hold credentials."
+        )
     if cut := next((each for each in CUT if each in to), None):
         raise ConfigError(
-            f"{to!r} cannot be a warehouse of Iceberg tables: to an address, what follows"
-            f" {cut} is not part of the path; name another place."
+            f"{shown!r} cannot be a warehouse of Iceberg tables: to an address, what"
+            f" follows {cut} is not part of the path; name another place."
         )
 
 

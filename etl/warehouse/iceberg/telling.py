@@ -1,8 +1,8 @@
 """What PyIceberg and what it stands on raise, as sentences without secrets."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -15,10 +15,17 @@ class OvertakenError(DestinationError):
 
 def shown_address(address: str) -> str:
     """An address without a user's name, a password or a query."""
-    if "://" not in address:
+    scheme, separator, rest = address.partition("://")
+    if not separator:
         return address
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    authority, slash, path = re.split("[?#]", rest)[0].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
+
+
+def has_password(address: str) -> bool:
+    """Whether a password stands before an address's host."""
+    authority = address.partition("://")[2].partition("/")[0]
+    return ":" in authority.rpartition("@")[0]
 
 
 @contextmanager
