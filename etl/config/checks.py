@@ -204,7 +204,9 @@ def _check_alert(path: Path, place: str, alert: AlertConfig) -> None:
         )
 
 
-SECRETIVE = re.compile(r"secret|password|token|credential|access-key|account-key|auth|sas")
+SECRETIVE = re.compile(
+    r"secret|password|token|credential|access-key|account-key|api-?key|authorization|sas"
+)
 """What of a catalog's properties lets somebody in."""
 
 
@@ -219,11 +221,17 @@ def check_catalog(place: str, export: ExportConfig) -> None:
     name = str(export.catalog_name)
     told = export.catalog_properties
     secret = next((key for key in told if SECRETIVE.search(key.lower())), None)
-    if urlsplit(told.get("uri", "")).password is not None:
-        secret = "uri"  # noqa: S105  # the name of a key
+    secret = secret or next((key for key in told if _lets_in(told[key])), None)
     if secret:
         variable = re.sub("[.]", "__", re.sub("-", "_", secret)).upper()
         raise ConfigError(
             f"{place}.catalog holds a secret in {secret}; take it out and set"
             f" PYICEBERG_CATALOG__{name.upper()}__{variable} in the environment."
         )
+
+
+def _lets_in(address: str) -> bool:
+    """Whether an address has a password before its host, or in what follows a ?."""
+    path, _, query = address.partition("://")[2].partition("?")
+    user = path.partition("/")[0].rpartition("@")[0]
+    return ":" in user or bool(SECRETIVE.search(query.lower()))

@@ -138,6 +138,13 @@ def test_without_a_schedule_nothing_is_promised(tmp_path: Files) -> None:
     assert settings.schedule == (ScheduleConfig(cron="0 2 * * *", timezone="UTC"),)
 
 
+def test_where_a_catalog_has_its_tokens_from_is_no_secret(tmp_path: Files) -> None:
+    told = '"oauth2-server-uri" = "https://idp/x"\n"hive.kerberos-authentication" = "true"'
+    text = f'[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n{told}\n'
+    [export] = settings_of(tmp_path, text).exports
+    assert len(export.catalog_properties) == 2
+
+
 def test_a_file_that_everybody_may_write_is_refused(tmp_path: Files) -> None:
     path = tmp_path / "config.toml"
     path.write_text("")
@@ -554,6 +561,16 @@ NO_MODEL = (
             (
                 '[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n'
                 f'type = "sql"\nuri = "postgresql+psycopg://me:{SECRET}@host/x"'
+            ),
+            (
+                "exports[0].catalog holds a secret in uri; take it out and set"
+                " PYICEBERG_CATALOG__DEFAULT__URI in the environment."
+            ),
+        ),
+        (
+            (
+                '[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n'
+                f'type = "sql"\nuri = "postgresql+psycopg://host/x?password={SECRET}"'
             ),
             (
                 "exports[0].catalog holds a secret in uri; take it out and set"
