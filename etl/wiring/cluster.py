@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from threading import Event
 from typing import Any
@@ -63,9 +64,12 @@ def run_on_cluster(
         _cluster(address, shards, engine.url) as cluster,
         Client(cluster, timeout=PATIENCE_SECONDS, set_as_default=False) as client,  # type: ignore[no-untyped-call]
     ):
-        list(_looks([client.submit(version, "runtide")], client, address, stop))
-        _require_same(client)
-        number = shards or min(MOST_SHARDS, sum(client.nthreads().values()))
+        wish = client.submit(version, "runtide")  # a cluster may grow with what it is asked
+        for _ in _looks([wish], client, address, stop):
+            if client.nthreads():
+                break
+        _require_same(client, address)
+        number = shards or max(1, min(MOST_SHARDS, sum(client.nthreads().values())))
         ids, window = source_ids(engine, chosen), settings.config.sync.time_allowed
         with sharing(engine, ids, trigger="sync", window=window) as hold:
             facts = *told(settings), source
@@ -141,16 +145,32 @@ def _looks(tasks: list[Any], client: Client, address: str, stop: Event) -> Itera
             )
 
 
-def _require_same(client: Client) -> None:
-    """Raise ConfigError where a worker has another version of runtide, or none."""
+def _require_same(client: Client, address: str) -> None:
+    """Raise ConfigError where a worker has another version of runtide, or none.
+
+    One that leaves meanwhile gets no shard; ClusterError tells of one that stands still.
+    """
     ours = version("runtide")
-    for worker, theirs in client.run(version, "runtide", on_error="return").items():
-        if theirs != ours:
+    for worker, theirs in _versions(client, address).items():
+        if theirs != ours and not isinstance(theirs, OSError):
             has = f"runtide {theirs}" if isinstance(theirs, str) else "no runtide"
             raise ConfigError(
                 f"Worker {worker} has {has}, and this is runtide {ours}; install the same"
                 " for every worker, and start them again."
             )
+
+
+def _versions(client: Client, address: str) -> dict[str, Any]:
+    """What each worker says of its runtide: a version, or why it has none."""
+    ask = partial(client.run, version, "runtide", on_error="return")
+    try:
+        answers: dict[str, Any] = ask(callback_timeout=PATIENCE_SECONDS)
+    except TimeoutError as error:
+        raise ClusterError(
+            f"Not all workers of the Dask cluster at {address} answer; end those that stand"
+            " still, and run the command again."
+        ) from error
+    return answers
 
 
 def _answer(task: Any, address: str) -> Any:

@@ -10,10 +10,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from signal import SIGINT, SIGKILL
+from signal import SIGINT, SIGKILL, SIGSTOP
 from uuid import uuid4
 
 import pytest
+from distributed import Client
 from sqlalchemy.engine import Engine
 
 from etl.demo.listener import Reply
@@ -349,6 +350,32 @@ def test_a_worker_without_runtide_that_comes_late_leaves_and_its_shards_go_elsew
     assert (sync.returncode, err, report["threads"], report["errors"]) == (0, "", 60, [])
     assert runtide("sync").code == 0
     everything(engine, api)
+
+
+@pytest.mark.usefixtures("runtide")
+def test_a_worker_that_stands_still_is_told_and_not_waited_for(
+    tmp_path: Path, engine: Engine
+) -> None:
+    with clustered(tmp_path, engine) as cluster:
+        frozen = cluster.add_worker()
+        until(lambda: workers_at(cluster.address) == 1)
+        frozen.send_signal(SIGSTOP)
+        cluster.add_worker()
+        sync = started(tmp_path, "--quiet", "--dask", cluster.address)
+        out, err = sync.communicate(timeout=PATIENCE)
+
+    assert (sync.returncode, out) == (1, "")
+    assert err == (
+        f"runtide: Not all workers of the Dask cluster at {cluster.address} answer; end"
+        " those that stand still, and run the command again.\n"
+    )
+    assert query(engine, "SELECT count(*) FROM run_sync.syncs") == [(0,)]
+
+
+def workers_at(address: str) -> int:
+    """How many workers a scheduler knows."""
+    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        return len(client.nthreads())
 
 
 def another_version(folder: Path) -> str:
