@@ -8,6 +8,7 @@ import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from sqlalchemy.engine import Engine
 
+from etl.demo.listener import Reply
 from etl.load.database import opened
 from etl.warehouse import destination
 from etl.warehouse.columns import TABLES
@@ -20,6 +21,7 @@ from tests.integration.icebergs import (
     rows_by_arrow,
 )
 from tests.integration.role_server import Call, OwnedDatabase, granted
+from tests.integration.serving import listening
 from tests.integration.test_export_object_store import bucket, endpoint
 
 __all__ = ["bucket", "endpoint"]
@@ -104,8 +106,16 @@ def test_a_catalog_of_the_file_is_used(
                 " configuration say of it."
             ),
         ),
+        (
+            '{ name = "lake", type = "sql", uri = "nonsense" }',
+            2,
+            (
+                "The uri of the catalog 'lake' is no URL; correct it in [[exports]] or in"
+                " PYICEBERG_CATALOG__LAKE__URI."
+            ),
+        ),
     ],
-    ids=["unknown", "no type", "no file"],
+    ids=["unknown", "no type", "no file", "no URL"],
 )
 def test_a_catalog_that_is_none_is_told(
     runtide: Runtide, tmp_path: Path, catalog: str, code: int, said: str
@@ -127,6 +137,30 @@ def test_a_catalog_that_does_not_answer_is_told(runtide: Runtide, tmp_path: Path
         "; check that it runs, and what [[exports]] and PyIceberg's own configuration say"
         " of it.\n"
     )
+
+
+def test_a_password_is_not_told(runtide: Runtide) -> None:
+    told = '{ name = "lake", type = "rest", uri = "user:geheim@127.0.0.1:9" }'
+    runtide.configure(NOWHERE, sync=entry("lake", told))
+    answer = runtide("export")
+    assert (answer.code, answer.err) == (
+        2,
+        (
+            "runtide: The catalog 'lake' cannot be opened: No connection adapters were"
+            " found for '127.0.0.1:9/v1/config'; correct what [[exports]] or PyIceberg's"
+            " own configuration says of it.\n"
+        ),
+    )
+
+
+def test_an_answer_of_somebody_else_is_told_in_one_line(runtide: Runtide) -> None:
+    with listening(lambda *_: Reply(200, {"overrides": "geheim"})) as uri:
+        told = f'{{ name = "lake", type = "rest", uri = "{uri}" }}'
+        runtide.configure(NOWHERE, sync=entry("lake", told))
+        answer = runtide("export")
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert "geheim" not in answer.err
 
 
 def test_who_may_not_make_the_catalog_is_told(

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from etl.domain.errors import ConfigError
 from etl.load.database import connected, opened, translated
-from etl.warehouse.iceberg.telling import has_password, shown_address, told
+from etl.warehouse.iceberg.telling import has_password, said, shown_address, told
 
 if TYPE_CHECKING:
     from pyiceberg.catalog import Catalog
@@ -96,23 +96,24 @@ def _configured(choice: CatalogChoice, warehouse: str, shown: str) -> "Catalog":
     )
 
     properties = {**choice.store, **choice.properties, "warehouse": warehouse}
-    try:
-        with told(shown, choice.name, "reached"):
-            try:
-                return load_catalog(choice.name, **properties)
-            except (
-                ImportError,
-                NoSuchPropertyException,
-                NotInstalledError,
-                ValueError,
-            ) as error:
-                said = str(error).rstrip(".")
-                raise ConfigError(
-                    f"The catalog {choice.name!r} cannot be opened: {said};"
-                    " correct what [[exports]] or PyIceberg's own configuration says of it."
-                ) from error
-    except sa.exc.ArgumentError as error:
-        raise ConfigError(f"The uri of the catalog {choice.name!r} is no URL.") from error
+    with told(shown, choice.name, "reached"):
+        try:
+            return load_catalog(choice.name, **properties)
+        except sa.exc.ArgumentError as error:
+            raise ConfigError(
+                f"The uri of the catalog {choice.name!r} is no URL; correct it in"
+                f" [[exports]] or in PYICEBERG_CATALOG__{choice.name.upper()}__URI."
+            ) from error
+        except (
+            ImportError,
+            NoSuchPropertyException,
+            NotInstalledError,
+            ValueError,
+        ) as error:
+            raise ConfigError(
+                f"The catalog {choice.name!r} cannot be opened: {said(error)}; correct what"
+                " [[exports]] or PyIceberg's own configuration says of it."
+            ) from error
 
 
 @contextmanager

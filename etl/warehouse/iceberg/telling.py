@@ -43,7 +43,7 @@ def told(shown: str, catalog: str, doing: str = "written") -> Iterator[None]:
     except (CommitFailedException, ValidationException) as error:
         raise OvertakenError(
             f"A table in {shown} was changed by somebody else at the same time:"
-            f" {_said(error)}; this export did not touch it, run it again."
+            f" {said(error)}; this export did not touch it, run it again."
         ) from error
     except sa.exc.SQLAlchemyError as error:
         raise _of_catalog(catalog, getattr(error, "orig", None) or error) from error
@@ -51,7 +51,7 @@ def told(shown: str, catalog: str, doing: str = "written") -> Iterator[None]:
         if type(error).__module__.partition(".")[0] in OF_CATALOGS:
             raise _of_catalog(catalog, error) from error
         raise DestinationError(
-            f"{shown} cannot be {doing}: {_said(error)}; check that it exists and that the"
+            f"{shown} cannot be {doing}: {said(error)}; check that it exists and that the"
             " credentials in the environment may write there. Tables that are not"
             " committed stand as they were."
         ) from error
@@ -63,12 +63,17 @@ OF_CATALOGS = {"pyiceberg", "requests", "urllib3", "botocore", "google", "thrift
 
 def _of_catalog(catalog: str, error: BaseException) -> DestinationError:
     return DestinationError(
-        f"The catalog {catalog!r} did not do what it was asked: {_said(error)}; check that"
+        f"The catalog {catalog!r} did not do what it was asked: {said(error)}; check that"
         " it runs, and what [[exports]] and PyIceberg's own configuration say of it."
     )
 
 
-def _said(error: BaseException) -> str:
-    """The first line of an error, without its last stop."""
+PASSWORD = re.compile(r"[^\s/'\"@]*:[^\s/'\"]*@")
+"""What stands before a host in the address that an error tells."""
+
+
+def said(error: BaseException) -> str:
+    """The first line of an error, without its last stop, and without a password."""
     lines = str(error).strip().splitlines()
-    return (" ".join(lines[0].split()) if lines else type(error).__name__).rstrip(".")
+    first = " ".join(lines[0].split()) if lines else type(error).__name__
+    return PASSWORD.sub("", first).rstrip(".")
