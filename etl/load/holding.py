@@ -211,6 +211,12 @@ def is_under_way(engine: Engine, hold: Hold) -> bool:
         return is_open and processes_at(connection, hold.source_ids) > 0
 
 
+def has_nothing_left(engine: Engine, hold: Hold) -> bool:
+    """Whether all of a shared sync has been done, though it may not have ended."""
+    with connected(engine) as connection:
+        return shared_ledger.is_stuck(connection, hold.sync_id, within=timedelta())
+
+
 def leave_open(hold: Hold, *, patience: float) -> None:
     """Leave a shared sync as a process that dies does: not ended.
 

@@ -20,7 +20,7 @@ from etl.config import EMBEDDED, Settings
 from etl.domain.errors import ClusterError, ConfigError, SyncError
 from etl.domain.outcome import Failure, Outcome, SyncReport
 from etl.load.figures import figures
-from etl.load.holding import Hold, is_under_way, leave_open, sharing
+from etl.load.holding import Hold, has_nothing_left, is_under_way, leave_open, sharing
 from etl.wiring.parts import ready_database, source_ids
 from etl.wiring.shard import shard, told
 from etl.wiring.syncs import Watch
@@ -30,7 +30,7 @@ MOST_SHARDS = 32  # each has a few connections to the database
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 10.0
 WORKERS_SECONDS = 30.0
-"""How long there may be no worker."""
+"""How long there may be no worker, or one that has nothing to do and does not end."""
 
 AGAIN = "What was committed stands; run the command again, and it goes on from there."
 
@@ -190,11 +190,21 @@ def _answer(task: Any, address: str) -> Any:
 
 
 def _ended(engine: Engine, hold: Hold, stop: Event) -> SyncReport:
-    """What all have done once the last has left, or is waited for too long after a stop."""
-    waited = 0.0
+    """What all have done once the last has left, or is waited for too long after a stop.
+
+    Raises ClusterError where nothing is left to do, and one does not leave all the same.
+    """
+    waited = idle = 0.0
     while waited < PATIENCE_SECONDS and is_under_way(engine, hold):
         time.sleep(LOOK_SECONDS)
         waited += stop.is_set() * LOOK_SECONDS
+        idle = idle + LOOK_SECONDS if has_nothing_left(engine, hold) else 0.0
+        if idle > WORKERS_SECONDS:
+            raise ClusterError(
+                f"Sync {hold.sync_id} has nothing left to read, but a process that takes"
+                " part in it does not end; end the worker or the `runtide sync` that stands"
+                " still, and run the command again."
+            )
     return figures(engine, hold.sync_id)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGSTOP
+from threading import Event
 from uuid import uuid4
 
 import pytest
@@ -19,12 +20,15 @@ from sqlalchemy.engine import Engine
 
 from etl.demo.listener import Reply
 from etl.demo.world import World
+from etl.domain.batch import SourceId
+from etl.domain.errors import ClusterError
 from etl.load.database import opened
+from etl.load.holding import sharing
 from etl.wiring import cluster as dask
 from tests.conftest import as_text
 from tests.e2e.copied import Copied
 from tests.e2e.trapping import TrappedApi
-from tests.integration.builders import query
+from tests.integration.builders import execute, query
 from tests.integration.commands import Runtide
 from tests.integration.syncing import Syncer
 
@@ -370,6 +374,18 @@ def test_a_worker_that_stands_still_is_told_and_not_waited_for(
         " those that stand still, and run the command again.\n"
     )
     assert query(engine, "SELECT count(*) FROM run_sync.syncs") == [(0,)]
+
+
+@pytest.mark.usefixtures("runtide")
+def test_a_process_that_does_not_end_is_told_and_not_waited_for(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "WORKERS_SECONDS", 0.1)
+    with sharing(engine, [SourceId(1)], trigger="sync") as frozen:
+        planned = "INSERT INTO run_sync.plans (sync_id, source_id) VALUES"
+        execute(engine, f"{planned} ({frozen.sync_id}, 1)")
+        with pytest.raises(ClusterError, match=r"^Sync 1 has nothing left to read, but"):
+            dask._ended(engine, frozen, Event())
 
 
 def workers_at(address: str) -> int:
