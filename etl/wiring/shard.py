@@ -10,7 +10,7 @@ from distributed import get_worker
 from distributed.worker import WORKER_ANY_RUNNING
 
 from etl.config import EMBEDDED, Config, Settings
-from etl.domain.errors import ConfigError, SyncError
+from etl.domain.errors import ClusterError, ConfigError, SyncError
 from etl.domain.outcome import SyncReport
 from etl.wiring.syncs import run_sync
 
@@ -40,6 +40,8 @@ def shard(path: str, told: bytes, source: str | None) -> SyncReport | SyncError:
         )
     except SyncError as error:
         return type(error)(f"Worker {get_worker().address}: {error}")
+    except OSError as error:  # of its machine; at the command it would look like Dask's
+        return ClusterError(f"Worker {get_worker().address}: {error}")
 
 
 class _Unwanted(Event):
