@@ -223,10 +223,12 @@ def check_catalog(place: str, export: ExportConfig) -> None:
     secret = next((key for key in told if SECRETIVE.search(key.lower())), None)
     secret = secret or next((key for key in told if _lets_in(told[key])), None)
     if secret:
-        variable = re.sub("[.]", "__", re.sub("-", "_", secret)).upper()
+        told_as = name.replace("_", "-")  # PyIceberg reads no _ out of its environment
+        rename = "" if told_as == name else f" name the catalog {told_as!r},"
+        variable = f"{told_as}__{secret.replace('.', '__')}".replace("-", "_").upper()
         raise ConfigError(
-            f"{place}.catalog holds a secret in {secret}; take it out and set"
-            f" PYICEBERG_CATALOG__{name.upper()}__{variable} in the environment."
+            f"{place}.catalog holds a secret in {secret}; take it out,{rename} and set"
+            f" PYICEBERG_CATALOG__{variable} in the environment."
         )
 
 

@@ -553,8 +553,19 @@ NO_MODEL = (
                 f'name = "lake"\n"s3.secret-access-key" = "{SECRET}"'
             ),
             (
-                "exports[0].catalog holds a secret in s3.secret-access-key; take it out and"
-                " set PYICEBERG_CATALOG__LAKE__S3__SECRET_ACCESS_KEY in the environment."
+                "exports[0].catalog holds a secret in s3.secret-access-key; take it out,"
+                " and set PYICEBERG_CATALOG__LAKE__S3__SECRET_ACCESS_KEY in the"
+                " environment."
+            ),
+        ),
+        (
+            (
+                '[[exports]]\nto = "x"\nformat = "iceberg"\n[exports.catalog]\n'
+                f'name = "my_lake"\ntoken = "{SECRET}"'
+            ),
+            (
+                "exports[0].catalog holds a secret in token; take it out, name the catalog"
+                " 'my-lake', and set PYICEBERG_CATALOG__MY_LAKE__TOKEN in the environment."
             ),
         ),
         (
@@ -563,7 +574,7 @@ NO_MODEL = (
                 f'type = "sql"\nuri = "postgresql+psycopg://me:{SECRET}@host/x"'
             ),
             (
-                "exports[0].catalog holds a secret in uri; take it out and set"
+                "exports[0].catalog holds a secret in uri; take it out, and set"
                 " PYICEBERG_CATALOG__DEFAULT__URI in the environment."
             ),
         ),
@@ -573,7 +584,7 @@ NO_MODEL = (
                 f'type = "sql"\nuri = "postgresql+psycopg://host/x?password={SECRET}"'
             ),
             (
-                "exports[0].catalog holds a secret in uri; take it out and set"
+                "exports[0].catalog holds a secret in uri; take it out, and set"
                 " PYICEBERG_CATALOG__DEFAULT__URI in the environment."
             ),
         ),
