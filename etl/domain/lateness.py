@@ -19,9 +19,6 @@ from etl.domain.census import (
 GONE_SECONDS = 28 * DAY
 """How often a tombstone is asked (etl/load/threads.py)."""
 
-MOST_DAYS = 100_000
-"""A wait without end, where nobody can be asked."""
-
 SMALLEST, LARGEST = 1e-7, 1e5
 HALVINGS = 60
 

@@ -120,12 +120,9 @@ def upgrade() -> None:
     )
     op.add_column(
         "threads",
-        sa.Column(
+        _flag(
             "unsettled",
-            sa.Boolean(),
-            server_default=sa.text("false"),
-            nullable=False,
-            comment="Whether the last complete pass left a run behind the bookmark: open, or too young.",
+            "Whether the last complete pass left a run behind the bookmark: open, or too young.",
         ),
         schema="run_sync",
     )
@@ -133,24 +130,12 @@ def upgrade() -> None:
     op.execute(f"ALTER TABLE run_sync.threads SET ({told})")
     op.add_column(
         "discoveries",
-        sa.Column(
-            "hints",
-            sa.Boolean(),
-            server_default=sa.text("false"),
-            nullable=False,
-            comment="Whether its answer tells when each thread was active.",
-        ),
+        _flag("hints", "Whether its answer tells when each thread was active."),
         schema="run_sync",
     )
     op.add_column(
         "syncs",
-        sa.Column(
-            "shared",
-            sa.Boolean(),
-            server_default=sa.text("false"),
-            nullable=False,
-            comment="Whether other processes may join it.",
-        ),
+        _flag("shared", "Whether other processes may join it."),
         schema="run_sync",
     )
     op.add_column(
@@ -247,12 +232,9 @@ def _create_plans() -> None:
             sa.Integer(),
             comment="Runs on the shortest page that was not the last one.",
         ),
-        sa.Column(
+        _flag(
             "cursors_go_by_creation",
-            sa.Boolean(),
-            server_default=sa.text("false"),
-            nullable=False,
-            comment="Whether a run with a lower id, created later, was seen to follow a cursor.",
+            "Whether a run with a lower id, created later, was seen to follow a cursor.",
         ),
         sa.PrimaryKeyConstraint("sync_id", "source_id", name="plans_pkey"),
         schema="run_sync",
@@ -350,6 +332,16 @@ def _source(comment: str) -> sa.Column[int]:
 
 def _instant(name: str, comment: str, *, nullable: bool = True) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, comment=comment)
+
+
+def _flag(name: str, comment: str) -> sa.Column[bool]:
+    return sa.Column(
+        name,
+        sa.Boolean(),
+        server_default=sa.text("false"),
+        nullable=False,
+        comment=comment,
+    )
 
 
 def _count(name: str, comment: str) -> sa.Column[int]:

@@ -481,7 +481,7 @@ def test_one_process_plans_and_the_others_wait_until_it_has(
     assert (is_mine, told) == (True, [False])
 
 
-def test_where_the_one_that_planned_died_the_next_plans(
+def test_whoever_has_a_turn_and_plans_nothing_leaves_it_to_the_next(
     swept_engine: Engine, source: SourceId
 ) -> None:
     with connected(swept_engine) as connection:
