@@ -5,41 +5,28 @@ import sys
 from contextlib import ExitStack
 from types import FrameType
 
-import psycopg
-
 from bench.choices import Choices, choices
 from bench.contenders import PEERS
 from bench.contests import Contests
 from bench.environments import prepared
-from bench.measuring import CommandError
 from bench.places import FOLDER
 from bench.product import embedded_postgres
 from bench.report import report
 from bench.sizes import tests
+from bench.writing import written
 
 
 def main() -> int:
     """Measure what the command line asks for."""
     chosen = choices()
     signal.signal(signal.SIGTERM, _end)
-    try:
-        FOLDER.mkdir(exist_ok=True)
-        for name in chosen.peers:
-            prepared(name)
-        text = measured(chosen)
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; nothing is written.\n")
-        return 130
-    except (CommandError, OSError, psycopg.Error) as error:
-        sys.stderr.write(f"The benchmark cannot go on: {error}\n")
-        return 1
-    sys.stdout.write(text)
-    chosen.out.write_text(text, encoding="utf-8")
-    return 0
+    return written(lambda: [measured(chosen)], chosen.out)
 
 
 def measured(chosen: Choices) -> str:
     """The report of all rounds, each of which lets everybody have a turn."""
+    for name in chosen.peers:
+        prepared(name)
     with embedded_postgres(FOLDER / "postgres") as postgres, ExitStack() as servers:
         contests = Contests(postgres, servers)
         for number in range(1, chosen.rounds + 1):

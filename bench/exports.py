@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
 from psycopg.sql import SQL, Identifier
 
 from bench.history import MONTHS, fill
-from bench.measuring import MEGABYTE, CommandError, Cost
+from bench.measuring import MEGABYTE, Cost
 from bench.places import FOLDER, ROOT
 from bench.postgres import Postgres
 from bench.product import Runtide, embedded_postgres
+from bench.writing import written
 
 REPORT = ROOT / "bench" / "exports.md"
 DATABASE = "exports"
@@ -77,18 +77,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     if given.runs < MONTHS:
         parser.error(f"--runs {given.runs} is too few: one for each of {MONTHS} months")
-    try:
-        FOLDER.mkdir(exist_ok=True)
-        text = "".join(_measured(given.runs, json_lines=given.json_lines))
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; nothing is written.\n")
-        return 130
-    except (CommandError, OSError, psycopg.Error) as error:
-        sys.stderr.write(f"The benchmark cannot go on: {error}\n")
-        return 1
-    sys.stdout.write(text)
-    given.out.write_text(text, encoding="utf-8")
-    return 0
+    return written(lambda: _measured(given.runs, json_lines=given.json_lines), given.out)
 
 
 def _measured(runs: int, *, json_lines: bool) -> Iterator[str]:

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg.sql import SQL
 
-from bench.measuring import MEGABYTE, CommandError
+from bench.measuring import MEGABYTE
 from bench.places import FOLDER, ROOT
 from bench.postgres import Postgres
 from bench.product import Runtide, embedded_postgres
+from bench.writing import written
 
 REPORT = ROOT / "bench" / "registry.md"
 DATABASE = "registry"
@@ -55,18 +55,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--syncs", type=int, default=3, metavar="N")
     parser.add_argument("--out", type=Path, default=REPORT, metavar="PATH")
     given = parser.parse_args(arguments)
-    try:
-        FOLDER.mkdir(exist_ok=True)
-        text = "".join(_measured(given.threads, given.processes, given.syncs))
-    except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; nothing is written.\n")
-        return 130
-    except (CommandError, OSError, psycopg.Error) as error:
-        sys.stderr.write(f"The benchmark cannot go on: {error}\n")
-        return 1
-    sys.stdout.write(text)
-    given.out.write_text(text, encoding="utf-8")
-    return 0
+    return written(
+        lambda: _measured(given.threads, given.processes, given.syncs), given.out
+    )
 
 
 def _measured(threads: int, processes: int, syncs: int) -> Iterator[str]:
